@@ -1,0 +1,6 @@
+internal import Ext4
+
+@main
+enum ReadImage {
+    static func main() { print(InodeNumber.root) }
+}

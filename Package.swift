@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target: the language's safe subset, no warnings left standing.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "swift-ext4",
+    platforms: [.macOS(.v26)],
+    products: [
+        .library(name: "Ext4", targets: ["Ext4"]),
+        .library(name: "Ext4Host", targets: ["Ext4Host"]),
+        .executable(name: "ext4", targets: ["Ext4Command"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    ],
+    targets: [
+        // The engine: standard library only.
+        .target(name: "CCRC32C"),
+        .target(name: "Ext4", dependencies: ["CCRC32C"], swiftSettings: settings),
+
+        // The doors to an operating system.
+        .systemLibrary(
+            name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .target(
+            name: "Ext4Host",
+            dependencies: [
+                "Ext4", "CArchive",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: settings),
+        .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .target(
+            name: "Ext4Mount",
+            dependencies: [
+                "Ext4", "Ext4Host", "CFuse3",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: settings),
+
+        // What proves it.
+        .target(name: "Ext4Verify", dependencies: ["Ext4", "Ext4Host"], swiftSettings: settings),
+
+        // The command. The target is not called `ext4`: on a file system that ignores case its
+        // folder would be the engine's.
+        .executableTarget(
+            name: "Ext4Command",
+            dependencies: [
+                "Ext4", "Ext4Host", "Ext4Mount",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: settings),
+
+        .executableTarget(
+            name: "ReadImage", dependencies: ["Ext4", "Ext4Host"], path: "Examples/ReadImage",
+            swiftSettings: settings),
+
+        .testTarget(name: "Ext4Tests", dependencies: ["Ext4"], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,72 @@
+// Typed access to the fixed fields of an on-disk record.
+//
+// A record's `Layout` is the only place where an offset stands: parsing, writing, checksums and
+// tests all name the field. Callers have checked that the record is whole before they read a
+// field; the precondition below guards against our own mistakes, never against the disk's.
+
+/// Where a fixed-width integer stands in a record, and in which byte order.
+struct Field<Value: FixedWidthInteger & BitwiseCopyable & Sendable>: Sendable {
+    let offset: Int
+    let isBigEndian: Bool
+
+    /// A little-endian field: everything of ext4's own.
+    static func le(_ offset: Int) -> Self { .init(offset: offset, isBigEndian: false) }
+
+    /// A big-endian field: everything of the journal's (jbd2).
+    static func be(_ offset: Int) -> Self { .init(offset: offset, isBigEndian: true) }
+
+    /// The offset of the first byte behind the field.
+    var end: Int { offset &+ MemoryLayout<Value>.size }
+
+    /// The same field of a record that starts `base` bytes further on.
+    func at(_ base: Int) -> Self { .init(offset: offset &+ base, isBigEndian: isBigEndian) }
+}
+
+extension RawSpan {
+    @inline(__always)
+    subscript<Value>(_ field: Field<Value>) -> Value {
+        precondition(
+            field.offset >= 0
+                && MemoryLayout<Value>.size <= byteCount &- field.offset,
+            "a record was read before its length was checked")
+        let value = unsafe unsafeLoadUnaligned(
+            fromUncheckedByteOffset: field.offset, as: Value.self)
+        return field.isBigEndian ? Value(bigEndian: value) : Value(littleEndian: value)
+    }
+
+    /// The byte at `offset`.
+    @inline(__always)
+    func byte(at offset: Int) -> UInt8 { self[Field<UInt8>.le(offset)] }
+
+    /// A copy of the bytes in `range`, which the caller has checked.
+    func copy(_ range: Range<Int>) -> [UInt8] {
+        let part = extracting(range)
+        return [UInt8](unsafeUninitializedCapacity: part.byteCount) { buffer, count in
+            unsafe part.withUnsafeBytes { source in
+                unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: source)
+            }
+            count = part.byteCount
+        }
+    }
+
+    /// A copy of all bytes.
+    func copy() -> [UInt8] { copy(0..<byteCount) }
+
+    /// Whether every byte is zero.
+    var isAllZero: Bool {
+        for i in 0..<byteCount where byte(at: i) != 0 { return false }
+        return true
+    }
+}
+
+extension MutableRawSpan {
+    @inline(__always)
+    subscript<Value>(_ field: Field<Value>) -> Value {
+        get { bytes[field] }
+        set {
+            storeBytes(
+                of: field.isBigEndian ? newValue.bigEndian : newValue.littleEndian,
+                toByteOffset: field.offset, as: Value.self)
+        }
+    }
+}
