@@ -1,1 +1,1 @@
-public import Ext4
+internal import Ext4

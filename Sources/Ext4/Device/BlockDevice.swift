@@ -46,7 +46,7 @@ extension BlockDevice {
         try checkBounds(.read, at: byteOffset, count: count)
         var bytes = [UInt8](repeating: 0, count: count)
         var span = bytes.mutableSpan
-        var raw = span.mutableBytes
+        var raw = unsafe span.mutableBytes
         try read(at: byteOffset, into: &raw)
         return bytes
     }

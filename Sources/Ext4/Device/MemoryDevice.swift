@@ -22,8 +22,8 @@ public final class MemoryDevice: BlockDevice {
         try checkBounds(.read, at: byteOffset, count: count)
         let start = Int(byteOffset)
         contents.withLock { contents in
-            bytes.withUnsafeMutableBytes { target in
-                contents.withUnsafeBytes { source in
+            unsafe bytes.withUnsafeMutableBytes { target in
+                unsafe contents.withUnsafeBytes { source in
                     unsafe target.copyMemory(
                         from: UnsafeRawBufferPointer(rebasing: source[start..<start + count]))
                 }

@@ -26,12 +26,12 @@ struct CRC32C: Sendable {
 
     /// Continues over `value` as `size` little-endian bytes.
     mutating func update<Value: FixedWidthInteger & BitwiseCopyable>(littleEndian number: Value) {
-        withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
+        unsafe withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
     }
 
     /// Continues over `value` as big-endian bytes.
     mutating func update<Value: FixedWidthInteger & BitwiseCopyable>(bigEndian number: Value) {
-        withUnsafeBytes(of: number.bigEndian) { unsafe update($0.bytes) }
+        unsafe withUnsafeBytes(of: number.bigEndian) { unsafe update($0.bytes) }
     }
 
     /// Continues over `bytes`, with those in `hole` taken as zeros: a checksum leaves its own
@@ -97,6 +97,6 @@ struct CRC16: Sendable {
     }
 
     mutating func update(littleEndian number: UInt32) {
-        withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
+        unsafe withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
     }
 }

@@ -41,7 +41,7 @@ extension RawSpan {
     /// A copy of the bytes in `range`, which the caller has checked.
     func copy(_ range: Range<Int>) -> [UInt8] {
         let part = extracting(range)
-        return [UInt8](unsafeUninitializedCapacity: part.byteCount) { buffer, count in
+        return unsafe [UInt8](unsafeUninitializedCapacity: part.byteCount) { buffer, count in
             unsafe part.withUnsafeBytes { source in
                 unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: source)
             }
