@@ -63,5 +63,7 @@ let package = Package(
             swiftSettings: settings),
 
         .testTarget(name: "Ext4Tests", dependencies: ["Ext4"], swiftSettings: settings),
+        // Holds the project itself to its rules: layers, names, lengths, layout tables.
+        .testTarget(name: "TidyTests", swiftSettings: settings),
     ]
 )

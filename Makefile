@@ -1,0 +1,66 @@
+# What people do with this project, each in one word. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+# One release build serves the demo, the tests, the benchmarks and `make install`.
+RELEASE := -c release --static-swift-stdlib
+LINTED := Sources Tests Examples Package.swift
+export SWIFT
+
+.PHONY: help
+help: ## Show this list.
+	@echo "make TARGET, where TARGET is one of:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: dependencies-demo ## Make an image (or take IMAGE=file), show it, mount it read-only, check it.
+	@$(MAKE) --no-print-directory release
+	@scripts/demo $(if $(IMAGE),'$(IMAGE)')
+
+.PHONY: test
+test: dependencies-test ## Run every test that is quick enough for every day.
+	@scripts/test
+
+.PHONY: test-all
+test-all: dependencies-test ## Run every test, the slow ones too.
+	@scripts/test --all
+
+.PHONY: check
+check: lint test ## Format lint, build, and `make test`: what a change must pass.
+
+.PHONY: lint
+lint: ## Hold every Swift file against .swift-format.
+	@$(SWIFT) format lint --strict --recursive $(LINTED)
+	@echo "format: clean"
+
+.PHONY: format
+format: ## Put every Swift file into the format.
+	@$(SWIFT) format --in-place --recursive $(LINTED)
+
+.PHONY: build
+build: dependencies-build ## Build everything for debugging.
+	@$(SWIFT) build
+
+.PHONY: release
+release: dependencies-build ## Build everything optimised.
+	@$(SWIFT) build $(RELEASE)
+
+.PHONY: embedded
+embedded: ## Compile the engine as Embedded Swift, for a machine without an operating system.
+	@scripts/embedded
+
+.PHONY: install
+install: release ## Install the command under PREFIX (/usr/local).
+	install -D -m 0755 .build/release/ext4 '$(DESTDIR)$(PREFIX)/bin/ext4'
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf .build .build-*
+
+dependencies-%:
+	@scripts/install-dependencies $*
