@@ -34,7 +34,7 @@ public struct Log: Sendable {
     }
 
     /// Sends one message; the text is made only when it is wanted.
-    func callAsFunction(_ level: LogLevel, _ message: @autoclosure () -> String) {
+    public func callAsFunction(_ level: LogLevel, _ message: @autoclosure () -> String) {
         guard let sink, level >= least else { return }
         sink(level, message())
     }
