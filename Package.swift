@@ -63,6 +63,10 @@ let package = Package(
             swiftSettings: settings),
 
         .testTarget(name: "Ext4Tests", dependencies: ["Ext4"], swiftSettings: settings),
+        // Needs e2fsprogs, tar and libarchive's bsdtar; locks and mounts are tested as root.
+        .testTarget(
+            name: "Ext4HostTests", dependencies: ["Ext4", "Ext4Host", "Ext4Command"],
+            swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

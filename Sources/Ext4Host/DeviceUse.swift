@@ -61,7 +61,9 @@ public struct DeviceUse: Hashable, Sendable {
                 if let number = SystemFile.text(at: "\(place)/dev") { numbers.append(number) }
             }
             if let use = findMount(ofDevices: numbers, nil) { return use }
-            if isClaimed("/dev/\(name)") { return DeviceUse(mountPoint: nil, device: "/dev/\(name)") }
+            if isClaimed("/dev/\(name)") {
+                return DeviceUse(mountPoint: nil, device: "/dev/\(name)")
+            }
         }
         return nil
     }
