@@ -241,5 +241,6 @@ struct DirectoryHashVector: Sendable {
                 0x4743_DFFC, 0x8110_1A23, 0x9C3D_39D8, 0xF5F7_18EF, 0xE727_1148, 0xDC1C_D38D,
                 0xF8BC_98DC, 0x285A_9D4E, 0xB1A1_CB7E, 0x352E_E5E3, 0x982C_8C64, 0xC679_38B5,
                 0x9351_0574, 0xA8C9_C3DE,
-            ]),    ]
+            ]),
+    ]
 }
