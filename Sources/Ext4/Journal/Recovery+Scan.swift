@@ -1,0 +1,276 @@
+extension Recovery {
+    /// Finds out what the journal of a volume holds that has not reached its place.
+    ///
+    /// - Returns: nil when the log is empty.
+    /// - Throws: `Ext4Error.corrupt` when the journal breaks its format, and
+    ///   `Ext4Error.unsupported` when it uses features that this engine cannot replay. In both
+    ///   cases nothing of it may be used: unlike the kernel, which writes what it can before it
+    ///   refuses the mount, we leave the volume as it is for `e2fsck`.
+    static func scan(
+        _ device: any BlockDevice, journal location: JournalLocation, volume: JournalledVolume,
+        log: Log
+    ) throws(Ext4Error) -> Recovery? {
+        let superblock = try readSuperblock(device, location, volume)
+        guard superblock.isDirty else { return nil }
+        try superblock.checkRecoverable()
+        let area = LogArea(device: device, location: location, superblock: superblock)
+        let scan = LogScan(area: area, format: JournalFormat(superblock), log: log)
+
+        let end = try scan.end()
+        try scan.checkFastCommits(expecting: end)
+        let logged = try scan.loggedBlocks(until: end, on: volume)
+        var blocks = newestCopies(of: logged)
+        let revokedCount = try scan.dropRevoked(from: &blocks, until: end)
+        try scan.verify(blocks)
+
+        let report = RecoveryReport(
+            firstTransaction: superblock.sequence,
+            transactionCount: Int(end.rawValue &- superblock.sequence.rawValue),
+            loggedBlockCount: logged.count, replayedBlockCount: blocks.count,
+            revokedBlockCount: revokedCount, recordedError: superblock.errno)
+        log(.info, "journal: \(report)")
+        return Recovery(
+            area: area, volume: volume, blocks: blocks, endTransaction: end, report: report)
+    }
+
+    /// Reads the first block of a journal.
+    static func readSuperblock(
+        _ device: any BlockDevice, _ location: JournalLocation, _ volume: JournalledVolume
+    ) throws(Ext4Error) -> JournalSuperblock {
+        guard let place = location.block(0) else {
+            throw .corrupt(.journal, .broken("the journal has no blocks"))
+        }
+        let (_, isTooLarge) = volume.blocksCount.multipliedReportingOverflow(
+            by: UInt64(volume.blockSize))
+        guard !isTooLarge else { throw .corrupt(.superblock, .broken("the volume is too large")) }
+        let bytes = try device.read(
+            at: place.rawValue &* UInt64(volume.blockSize),
+            count: JournalSuperblock.Layout.byteCount)
+        return try unsafe JournalSuperblock(
+            parsing: bytes.span.bytes, at: place, volumeBlockSize: volume.blockSize,
+            blockCount: location.blockCount)
+    }
+
+    /// Keeps of each block the copy that was logged last.
+    private static func newestCopies(of logged: [LoggedBlock]) -> [LoggedBlock] {
+        let sorted = logged.sorted { a, b in
+            a.target == b.target ? a.distance < b.distance : a.target < b.target
+        }
+        var newest: [LoggedBlock] = []
+        newest.reserveCapacity(sorted.count)
+        for block in sorted {
+            if newest.last?.target == block.target { newest.removeLast() }
+            newest.append(block)
+        }
+        return newest
+    }
+}
+
+/// The walks through one log.
+private struct LogScan {
+    let area: LogArea
+    let format: JournalFormat
+    let log: Log
+
+    /// Finds the transaction behind the last whole one.
+    func end() throws(Ext4Error) -> TransactionID {
+        var walk = LogWalk(area)
+        var checksum = CRC32BigEndian()
+        // A block with a wrong checksum. Whether it is damaged or merely left over from an older
+        // use of the log shows in its commit block: time does not run backwards in one log.
+        var suspect: UInt32?
+        var lastCommitSeconds: UInt64 = 0
+        // The first transaction that a wrong checksum, version 1, says never finished.
+        var unfinished: TransactionID?
+
+        walking: while let kind = try walk.next() {
+            switch kind {
+            case .descriptor:
+                let block = unsafe walk.block.span.bytes
+                if !JournalTail.isValid(in: block, format) { suspect = suspect ?? walk.index }
+                if format.checksum == .v1 { checksum.update(block) }
+                var copy = [UInt8](repeating: 0, count: format.blockSize)
+                for _ in JournalTag.all(in: block, format) {
+                    guard let index = walk.skipLoggedBlock() else { break walking }
+                    guard format.checksum == .v1 else { continue }
+                    try area.read(index, into: &copy)
+                    unsafe checksum.update(copy.span.bytes)
+                }
+            case .revoke:
+                let block = unsafe walk.block.span.bytes
+                if !JournalTail.isValid(in: block, format) { suspect = suspect ?? walk.index }
+            case .commit:
+                let block = unsafe walk.block.span.bytes
+                let seconds = JournalCommit(parsing: block).seconds
+                let place = try area.place(of: suspect ?? walk.index)
+                if unfinished != nil {
+                    throw .corrupt(
+                        .journal, at: .init(block: place),
+                        .broken("a transaction follows one whose checksum is wrong"))
+                }
+                let isRight =
+                    suspect == nil
+                    && (format.checksum == .v1
+                        ? JournalCommit.transactionChecksum(in: block, is: checksum.value)
+                        : JournalCommit.isValid(block, format))
+                if !isRight {
+                    guard seconds >= lastCommitSeconds else {
+                        log(.debug, "journal: block \(place) is left from an older use of the log")
+                        break walking
+                    }
+                    guard format.isAsyncCommit, suspect == nil else {
+                        throw .corrupt(
+                            .journal, at: .init(block: place),
+                            .broken("the checksum of transaction \(walk.sequence) is wrong"))
+                    }
+                    log(.warning, "journal: transaction \(walk.sequence) was never finished")
+                    guard format.checksum == .v1 else { break walking }
+                    unfinished = walk.sequence
+                }
+                lastCommitSeconds = seconds
+                checksum = CRC32BigEndian()
+                walk.beginNextTransaction()
+            }
+        }
+        return unfinished ?? walk.sequence
+    }
+
+    /// Refuses a log with a fast commit on top: what it says is not in the log's blocks.
+    func checkFastCommits(expecting transaction: TransactionID) throws(Ext4Error) {
+        let superblock = area.superblock
+        guard superblock.fastCommitBlocks > 0 else { return }
+        var chain = JournalFastCommit(expecting: transaction)
+        var block = [UInt8](repeating: 0, count: format.blockSize)
+        // The block right behind the log is not used (`j_fc_first` is `j_last + 1`).
+        var index = superblock.end &+ 1
+        while index < superblock.length {
+            try area.read(index, into: &block)
+            switch unsafe chain.take(block.span.bytes) {
+            case .incomplete: index &+= 1
+            case .nothing: return
+            case .present:
+                throw .unsupported(UnsupportedFeatures(["fast_commit"], for: .recovery))
+            case .damaged(let stored, let computed):
+                throw .corrupt(
+                    .journal, at: .init(block: try area.place(of: index)),
+                    .checksum(stored: stored, computed: computed))
+            }
+        }
+    }
+
+    /// Collects every copy in the log, in its order.
+    func loggedBlocks(
+        until end: TransactionID, on volume: JournalledVolume
+    ) throws(Ext4Error) -> [LoggedBlock] {
+        var logged: [LoggedBlock] = []
+        let start = area.superblock.start
+        try forEachControlBlock(until: end) { (kind, walk) throws(Ext4Error) in
+            guard kind == .descriptor else { return }
+            for tag in unsafe JournalTag.all(in: walk.block.span.bytes, format) {
+                guard let index = walk.skipLoggedBlock() else { throw changed() }
+                let target = tag.target.rawValue
+                guard
+                    target >= volume.firstDataBlock, target < volume.blocksCount,
+                    !area.location.contains(tag.target)
+                else {
+                    throw .corrupt(
+                        .journal, at: .init(block: try area.place(of: walk.index)),
+                        .field(
+                            "t_blocknr", value: target,
+                            rule: "a block of the volume outside the journal"))
+                }
+                // Distances are those in the ring, so that they grow with the log's order.
+                let distance =
+                    index >= start ? index &- start : index &+ area.blockCount &- start
+                logged.append(
+                    LoggedBlock(
+                        target: target, distance: distance, sequence: walk.sequence,
+                        checksum: tag.checksum, isEscaped: tag.isEscaped))
+            }
+        }
+        return logged
+    }
+
+    /// Takes out the blocks that a revoke record of their own or of a later transaction names.
+    ///
+    /// The newest copies are all it needs: where one is revoked, all older ones are.
+    func dropRevoked(
+        from blocks: inout [LoggedBlock], until end: TransactionID
+    ) throws(Ext4Error) -> Int {
+        let candidates = blocks
+        var isRevoked = [Bool](repeating: false, count: candidates.count)
+        try forEachControlBlock(until: end) { (kind, walk) throws(Ext4Error) in
+            switch kind {
+            case .commit: return
+            case .descriptor:
+                for _ in unsafe JournalTag.all(in: walk.block.span.bytes, format) {
+                    guard walk.skipLoggedBlock() != nil else { throw changed() }
+                }
+            case .revoke:
+                let sequence = walk.sequence
+                try unsafe JournalRevoke.forEach(
+                    in: walk.block.span.bytes, at: try area.place(of: walk.index), format
+                ) { block in
+                    let position = candidates.firstPosition(from: block.rawValue)
+                    guard
+                        position < candidates.count,
+                        candidates[position].target == block.rawValue,
+                        !candidates[position].sequence.isAfter(sequence)
+                    else { return }
+                    isRevoked[position] = true
+                }
+            }
+        }
+        blocks = []
+        for (position, block) in candidates.enumerated() where !isRevoked[position] {
+            blocks.append(block)
+        }
+        return candidates.count &- blocks.count
+    }
+
+    /// Checks the copies that will be used against the checksums in their tags.
+    func verify(_ blocks: [LoggedBlock]) throws(Ext4Error) {
+        guard format.checksumsEveryBlock else { return }
+        var bytes = [UInt8](repeating: 0, count: format.blockSize)
+        for block in blocks.sorted(by: { $0.distance < $1.distance }) {
+            let index = area.index(area.superblock.start, advancedBy: block.distance)
+            try area.read(index, into: &bytes)
+            let computed = unsafe JournalTag.checksum(of: bytes.span.bytes, in: block.sequence, format)
+            guard computed == block.checksum else {
+                throw .corrupt(
+                    .journal, at: .init(block: try area.place(of: index)),
+                    .checksum(stored: block.checksum, computed: computed))
+            }
+        }
+    }
+
+    /// Walks through the whole transactions of the log.
+    private func forEachControlBlock(
+        until end: TransactionID,
+        _ body: (JournalHeader.Kind, inout LogWalk) throws(Ext4Error) -> Void
+    ) throws(Ext4Error) {
+        var walk = LogWalk(area)
+        while walk.sequence != end {
+            guard let kind = try walk.next() else { throw changed() }
+            try body(kind, &walk)
+            if kind == .commit { walk.beginNextTransaction() }
+        }
+    }
+
+    private func changed() -> Ext4Error {
+        .corrupt(.journal, .broken("the log changed while it was read"))
+    }
+}
+
+extension [LoggedBlock] {
+    /// The position of the first block at `target` or behind it; they are in that order.
+    func firstPosition(from target: UInt64) -> Int {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low &+ high) / 2
+            if self[middle].target < target { low = middle &+ 1 } else { high = middle }
+        }
+        return low
+    }
+}

@@ -1,0 +1,286 @@
+// The control blocks of the log. Each starts with the same header; blocks that a descriptor
+// announces follow it with no header of their own.
+
+/// What every control block of the log starts with.
+struct JournalHeader: Hashable, Sendable {
+    enum Layout {  // journal_header_t
+        static let magic = Field<UInt32>.be(0x00)  // h_magic
+        static let blockType = Field<UInt32>.be(0x04)  // h_blocktype
+        static let sequence = Field<UInt32>.be(0x08)  // h_sequence
+
+        static let byteCount = 12
+    }
+
+    static let magic: UInt32 = 0xC03B_3998  // JBD2_MAGIC_NUMBER
+    static let superblockV1: UInt32 = 3  // JBD2_SUPERBLOCK_V1
+    static let superblockV2: UInt32 = 4  // JBD2_SUPERBLOCK_V2
+
+    /// The kinds of control blocks in the log.
+    enum Kind: UInt32, Sendable {
+        case descriptor = 1  // JBD2_DESCRIPTOR_BLOCK
+        case commit = 2  // JBD2_COMMIT_BLOCK
+        case revoke = 5  // JBD2_REVOKE_BLOCK
+    }
+
+    let kind: Kind
+    let sequence: TransactionID
+
+    /// Reads the header of a block; nil when the block is no control block of the log.
+    init?(parsing block: RawSpan) {
+        guard
+            block.byteCount >= Layout.byteCount, block[Layout.magic] == Self.magic,
+            let kind = Kind(rawValue: block[Layout.blockType])
+        else { return nil }
+        self.kind = kind
+        sequence = TransactionID(block[Layout.sequence])
+    }
+}
+
+/// How the control blocks of one journal are laid out and checked: what its features say.
+struct JournalFormat: Hashable, Sendable {
+    /// Which checksums the log carries.
+    enum Checksum: Sendable {
+        /// None.
+        case none
+        /// CRC-32 of a whole transaction in its commit block.
+        case v1
+        /// CRC32C in every control block, and 16 bits of one in every tag.
+        case v2
+        /// CRC32C in every control block and in every tag.
+        case v3
+    }
+
+    let blockSize: Int
+    let checksum: Checksum
+    /// Whether block numbers have 64 bits.
+    let is64Bit: Bool
+    /// Whether commit blocks are written without waiting for what they commit.
+    let isAsyncCommit: Bool
+    /// What the checksums v2 and v3 start from.
+    let seed: UInt32
+
+    init(_ superblock: JournalSuperblock) {
+        typealias Feature = JournalSuperblock.Feature
+        blockSize = superblock.blockSize
+        checksum =
+            if superblock.incompatible & Feature.checksumV3 != 0 {
+                .v3
+            } else if superblock.incompatible & Feature.checksumV2 != 0 {
+                .v2
+            } else if superblock.compatible & Feature.checksum != 0 {
+                .v1
+            } else {
+                .none
+            }
+        is64Bit = superblock.incompatible & Feature.is64Bit != 0
+        isAsyncCommit = superblock.incompatible & Feature.asyncCommit != 0
+        var crc = CRC32C()
+        unsafe crc.update(superblock.uuid.span.bytes)
+        seed = crc.value
+    }
+
+    /// Whether control blocks and tags carry a CRC32C.
+    var checksumsEveryBlock: Bool { checksum == .v2 || checksum == .v3 }
+
+    /// The length of a tag without the UUID that may follow it.
+    var tagByteCount: Int {
+        switch (checksum, is64Bit) {
+        case (.v3, _): 16  // journal_block_tag3_t
+        case (.v2, true): 14  // journal_block_tag_t and two bytes that nobody uses
+        case (.v2, false): 10
+        case (_, true): 12
+        case (_, false): 8
+        }
+    }
+
+    /// How much of a descriptor or revoke block is taken by the checksum at its end.
+    var tailByteCount: Int { checksumsEveryBlock ? JournalTail.byteCount : 0 }
+}
+
+/// The checksum at the end of descriptor and revoke blocks.
+enum JournalTail {  // struct jbd2_journal_block_tail
+    static let byteCount = 4
+
+    /// Whether the checksum of a descriptor or revoke block is right; true where there is none.
+    static func isValid(in block: RawSpan, _ format: JournalFormat) -> Bool {
+        guard format.checksumsEveryBlock else { return true }
+        let tail = Field<UInt32>.be(block.byteCount &- byteCount)  // t_checksum
+        var crc = CRC32C(format.seed)
+        crc.update(block, zeroing: tail.offset..<tail.end)
+        return block[tail] == crc.value
+    }
+}
+
+/// One entry of a descriptor block: where a logged block belongs.
+struct JournalTag: Hashable, Sendable {
+    enum Layout {  // journal_block_tag_t, journal_block_tag3_t
+        static let blockLow = Field<UInt32>.be(0)  // t_blocknr
+        static let checksumV2 = Field<UInt16>.be(4)  // t_checksum
+        // Version 3 has 32 bits of flags at byte 4; all that are in use are in the lower half.
+        static let flags = Field<UInt16>.be(6)  // t_flags
+        static let blockHigh = Field<UInt32>.be(8)  // t_blocknr_high
+        static let checksumV3 = Field<UInt32>.be(12)  // t_checksum
+    }
+
+    private enum Flag {
+        static let escaped: UInt16 = 1  // JBD2_FLAG_ESCAPE
+        static let sameUUID: UInt16 = 2  // JBD2_FLAG_SAME_UUID
+        static let last: UInt16 = 8  // JBD2_FLAG_LAST_TAG
+    }
+
+    /// The block's place on the volume.
+    let target: BlockNumber
+    /// Whether the first four bytes were the journal's magic number and are zero in the log.
+    let isEscaped: Bool
+    /// The checksum of the logged block; version 2 has the lower 16 bits only.
+    let checksum: UInt32
+
+    /// Reads all tags of a descriptor block.
+    ///
+    /// It stops at the last tag or at the end of the block, whichever comes first, so there are
+    /// never more than the block has room for.
+    static func all(in block: RawSpan, _ format: JournalFormat) -> [JournalTag] {
+        var tags: [JournalTag] = []
+        let size = format.tagByteCount
+        let end = block.byteCount &- format.tailByteCount
+        // No overflow: the offset stays below the block's size, at most 64 KiB.
+        var offset = JournalHeader.Layout.byteCount
+        while offset &+ size <= end {
+            let flags = block[Layout.flags.at(offset)]
+            var target = UInt64(block[Layout.blockLow.at(offset)])
+            if format.is64Bit { target |= UInt64(block[Layout.blockHigh.at(offset)]) << 32 }
+            let checksum: UInt32 =
+                switch format.checksum {
+                case .v3: block[Layout.checksumV3.at(offset)]
+                case .v2: UInt32(block[Layout.checksumV2.at(offset)])
+                case .v1, .none: 0
+                }
+            tags.append(
+                JournalTag(
+                    target: BlockNumber(target), isEscaped: flags & Flag.escaped != 0,
+                    checksum: checksum))
+            offset &+= size
+            // A tag of a journal with several users names the user. Nobody reads it.
+            if flags & Flag.sameUUID == 0 { offset &+= 16 }
+            if flags & Flag.last != 0 { break }
+        }
+        return tags
+    }
+
+    /// The checksum that a tag must have for the logged block `bytes` of `sequence`.
+    static func checksum(
+        of bytes: RawSpan, in sequence: TransactionID, _ format: JournalFormat
+    ) -> UInt32 {
+        var crc = CRC32C(format.seed)
+        crc.update(bigEndian: sequence.rawValue)
+        crc.update(bytes)
+        return format.checksum == .v2 ? crc.value & 0xFFFF : crc.value
+    }
+}
+
+/// A block of numbers of blocks whose older copies in the log must not be replayed.
+enum JournalRevoke {
+    enum Layout {  // jbd2_journal_revoke_header_t
+        static let byteCount = Field<UInt32>.be(0x0C)  // r_count: bytes in use, with the header
+
+        static let entries = 16
+    }
+
+    /// Hands every revoked block to `body`.
+    ///
+    /// - Throws: `Ext4Error.corrupt` when the block says that it holds more than it can.
+    static func forEach(
+        in block: RawSpan, at place: BlockNumber, _ format: JournalFormat,
+        _ body: (BlockNumber) -> Void
+    ) throws(Ext4Error) {
+        let used = block[Layout.byteCount]
+        let capacity = block.byteCount &- format.tailByteCount
+        guard let end = Int(exactly: used), end <= capacity else {
+            throw .corrupt(
+                .journal, at: .init(block: place),
+                .field("r_count", value: UInt64(used), rule: "at most \(capacity)"))
+        }
+        let size = format.is64Bit ? 8 : 4
+        var offset = Layout.entries
+        while offset &+ size <= end {
+            body(
+                BlockNumber(
+                    format.is64Bit
+                        ? block[Field<UInt64>.be(offset)] : UInt64(block[Field<UInt32>.be(offset)]))
+            )
+            offset &+= size
+        }
+    }
+}
+
+/// The block that makes a transaction count.
+struct JournalCommit: Hashable, Sendable {
+    enum Layout {  // struct commit_header
+        static let checksumType = Field<UInt8>.be(0x0C)  // h_chksum_type
+        static let checksumSize = Field<UInt8>.be(0x0D)  // h_chksum_size
+        static let checksum = Field<UInt32>.be(0x10)  // h_chksum[0]
+        static let seconds = Field<UInt64>.be(0x30)  // h_commit_sec
+        static let nanoseconds = Field<UInt32>.be(0x38)  // h_commit_nsec
+
+        static let byteCount = 60
+    }
+
+    /// When it was written; orders it against blocks of an older use of the same log.
+    let seconds: UInt64
+
+    init(parsing block: RawSpan) {
+        seconds = block[Layout.seconds]
+    }
+
+    /// Whether the checksum of a whole transaction, version 1, is `computed`, or was not made.
+    static func transactionChecksum(in block: RawSpan, is computed: UInt32) -> Bool {
+        let stored = block[Layout.checksum]
+        let type = block[Layout.checksumType]
+        let size = block[Layout.checksumSize]
+        // 1 is JBD2_CRC32_CHKSUM.
+        return (type == 1 && size == 4 && stored == computed)
+            || (type == 0 && size == 0 && stored == 0)
+    }
+
+    /// Whether the checksum of the commit block itself, versions 2 and 3, is right.
+    ///
+    /// A block whose header alone reached the disk counts as well: the header stands in one
+    /// sector, and what follows it is zero in every commit block.
+    static func isValid(_ block: RawSpan, _ format: JournalFormat) -> Bool {
+        guard format.checksumsEveryBlock else { return true }
+        let stored = block[Layout.checksum]
+        let hole = Layout.checksum.offset..<Layout.checksum.end
+        var crc = CRC32C(format.seed)
+        crc.update(block, zeroing: hole)
+        if crc.value == stored { return true }
+        crc = CRC32C(format.seed)
+        crc.update(block.extracting(0..<Layout.byteCount), zeroing: hole)
+        for _ in Layout.byteCount..<block.byteCount { crc.update(littleEndian: UInt8(0)) }
+        return crc.value == stored
+    }
+}
+
+/// A running CRC-32 (polynomial 0x04C11DB7, highest bit first, no final inversion): the
+/// checksum, version 1, of a transaction's descriptors and logged blocks.
+struct CRC32BigEndian: Sendable {
+    private(set) var value: UInt32 = ~0
+
+    mutating func update(_ bytes: RawSpan) {
+        let table = Self.table
+        var crc = value
+        for i in 0..<bytes.byteCount {
+            crc = table[Int((crc >> 24) ^ UInt32(bytes.byte(at: i)))] ^ (crc << 8)
+        }
+        value = crc
+    }
+
+    private static let table: [UInt32] = {
+        var table = [UInt32](repeating: 0, count: 256)
+        for byte in 0..<256 {
+            var crc = UInt32(byte) << 24
+            for _ in 0..<8 { crc = (crc << 1) ^ (crc >> 31 == 0 ? 0 : 0x04C1_1DB7) }
+            table[byte] = crc
+        }
+        return table
+    }()
+}
