@@ -26,11 +26,11 @@ struct LogArea: Sendable {
 
     /// Reads the journal's block `index` into `bytes`, which is one block long.
     func read(_ index: UInt32, into bytes: inout [UInt8]) throws(Ext4Error) {
-        let block = try place(of: index)
-        var span = bytes.mutableSpan
-        var raw = span.mutableBytes
         // No overflow: the location lies on the volume, whose size in bytes has 64 bits.
-        try device.read(at: block.rawValue &* UInt64(bytes.count), into: &raw)
+        let byteOffset = try place(of: index).rawValue &* UInt64(superblock.blockSize)
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        try device.read(at: byteOffset, into: &raw)
     }
 }
 
@@ -64,7 +64,8 @@ struct LogWalk {
         try area.read(position, into: &block)
         position = area.index(position, advancedBy: 1)
         guard
-            let header = unsafe JournalHeader(parsing: block.span.bytes), header.sequence == sequence
+            let header = unsafe JournalHeader(parsing: block.span.bytes),
+            header.sequence == sequence
         else { return nil }
         return header.kind
     }

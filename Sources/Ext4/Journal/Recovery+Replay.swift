@@ -32,7 +32,7 @@ extension Recovery {
         var bytes = try device.read(at: byteOffset, count: JournalSuperblock.Layout.byteCount)
         do {
             var span = bytes.mutableSpan
-            var raw = span.mutableBytes
+            var raw = unsafe span.mutableBytes
             change(&raw)
         }
         try unsafe device.write(bytes.span.bytes, at: byteOffset)
@@ -47,13 +47,13 @@ extension Recovery {
             let first = blocks[position].target
             var count = 0
             var span = buffer.mutableSpan
-            var raw = span.mutableBytes
+            var raw = unsafe span.mutableBytes
             // No overflow: `count` stays below `blocksAtOnce`, targets below the volume's size.
             while count < blocksAtOnce, position &+ count < blocks.count,
                 blocks[position &+ count].target == first &+ UInt64(count)
             {
                 let start = count &* blockSize
-                var part = raw.extracting(start..<start &+ blockSize)
+                var part = raw._mutatingExtracting(start..<start &+ blockSize)
                 try read(blocks[position &+ count], at: 0, into: &part)
                 count &+= 1
             }

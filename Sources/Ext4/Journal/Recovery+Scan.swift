@@ -14,9 +14,10 @@ extension Recovery {
         guard superblock.isDirty else { return nil }
         try superblock.checkRecoverable()
         let area = LogArea(device: device, location: location, superblock: superblock)
-        let scan = LogScan(area: area, format: JournalFormat(superblock), log: log)
+        let format = JournalFormat(superblock)
+        let scan = LogScan(area: area, format: format)
 
-        let end = try scan.end()
+        let end = try LogEnd.find(in: area, format, log: log)
         try scan.checkFastCommits(expecting: end)
         let logged = try scan.loggedBlocks(until: end, on: volume)
         var blocks = newestCopies(of: logged)
@@ -70,70 +71,6 @@ extension Recovery {
 private struct LogScan {
     let area: LogArea
     let format: JournalFormat
-    let log: Log
-
-    /// Finds the transaction behind the last whole one.
-    func end() throws(Ext4Error) -> TransactionID {
-        var walk = LogWalk(area)
-        var checksum = CRC32BigEndian()
-        // A block with a wrong checksum. Whether it is damaged or merely left over from an older
-        // use of the log shows in its commit block: time does not run backwards in one log.
-        var suspect: UInt32?
-        var lastCommitSeconds: UInt64 = 0
-        // The first transaction that a wrong checksum, version 1, says never finished.
-        var unfinished: TransactionID?
-
-        walking: while let kind = try walk.next() {
-            switch kind {
-            case .descriptor:
-                let block = unsafe walk.block.span.bytes
-                if !JournalTail.isValid(in: block, format) { suspect = suspect ?? walk.index }
-                if format.checksum == .v1 { checksum.update(block) }
-                var copy = [UInt8](repeating: 0, count: format.blockSize)
-                for _ in JournalTag.all(in: block, format) {
-                    guard let index = walk.skipLoggedBlock() else { break walking }
-                    guard format.checksum == .v1 else { continue }
-                    try area.read(index, into: &copy)
-                    unsafe checksum.update(copy.span.bytes)
-                }
-            case .revoke:
-                let block = unsafe walk.block.span.bytes
-                if !JournalTail.isValid(in: block, format) { suspect = suspect ?? walk.index }
-            case .commit:
-                let block = unsafe walk.block.span.bytes
-                let seconds = JournalCommit(parsing: block).seconds
-                let place = try area.place(of: suspect ?? walk.index)
-                if unfinished != nil {
-                    throw .corrupt(
-                        .journal, at: .init(block: place),
-                        .broken("a transaction follows one whose checksum is wrong"))
-                }
-                let isRight =
-                    suspect == nil
-                    && (format.checksum == .v1
-                        ? JournalCommit.transactionChecksum(in: block, is: checksum.value)
-                        : JournalCommit.isValid(block, format))
-                if !isRight {
-                    guard seconds >= lastCommitSeconds else {
-                        log(.debug, "journal: block \(place) is left from an older use of the log")
-                        break walking
-                    }
-                    guard format.isAsyncCommit, suspect == nil else {
-                        throw .corrupt(
-                            .journal, at: .init(block: place),
-                            .broken("the checksum of transaction \(walk.sequence) is wrong"))
-                    }
-                    log(.warning, "journal: transaction \(walk.sequence) was never finished")
-                    guard format.checksum == .v1 else { break walking }
-                    unfinished = walk.sequence
-                }
-                lastCommitSeconds = seconds
-                checksum = CRC32BigEndian()
-                walk.beginNextTransaction()
-            }
-        }
-        return unfinished ?? walk.sequence
-    }
 
     /// Refuses a log with a fast commit on top: what it says is not in the log's blocks.
     func checkFastCommits(expecting transaction: TransactionID) throws(Ext4Error) {
@@ -166,7 +103,8 @@ private struct LogScan {
         let start = area.superblock.start
         try forEachControlBlock(until: end) { (kind, walk) throws(Ext4Error) in
             guard kind == .descriptor else { return }
-            for tag in unsafe JournalTag.all(in: walk.block.span.bytes, format) {
+            let tags = unsafe JournalTag.all(in: walk.block.span.bytes, format)
+            for tag in tags {
                 guard let index = walk.skipLoggedBlock() else { throw changed() }
                 let target = tag.target.rawValue
                 guard
@@ -203,7 +141,8 @@ private struct LogScan {
             switch kind {
             case .commit: return
             case .descriptor:
-                for _ in unsafe JournalTag.all(in: walk.block.span.bytes, format) {
+                let tags = unsafe JournalTag.all(in: walk.block.span.bytes, format)
+                for _ in tags {
                     guard walk.skipLoggedBlock() != nil else { throw changed() }
                 }
             case .revoke:
@@ -235,7 +174,8 @@ private struct LogScan {
         for block in blocks.sorted(by: { $0.distance < $1.distance }) {
             let index = area.index(area.superblock.start, advancedBy: block.distance)
             try area.read(index, into: &bytes)
-            let computed = unsafe JournalTag.checksum(of: bytes.span.bytes, in: block.sequence, format)
+            let computed = unsafe JournalTag.checksum(
+                of: bytes.span.bytes, in: block.sequence, format)
             guard computed == block.checksum else {
                 throw .corrupt(
                     .journal, at: .init(block: try area.place(of: index)),

@@ -80,7 +80,8 @@ struct Recovery: Sendable {
     func read(
         _ block: LoggedBlock, at byteOffset: Int, into bytes: inout MutableRawSpan
     ) throws(Ext4Error) {
-        let place = try area.place(of: area.index(area.superblock.start, advancedBy: block.distance))
+        let place = try area.place(
+            of: area.index(area.superblock.start, advancedBy: block.distance))
         // No overflow: the journal lies on the volume, whose size in bytes has 64 bits.
         try area.device.read(
             at: place.rawValue &* UInt64(volume.blockSize) &+ UInt64(byteOffset), into: &bytes)

@@ -34,7 +34,7 @@ final class ReplayedDevice: BlockDevice {
             if next < blocks.count, blocks[next].target == position / blockSize {
                 let within = position % blockSize
                 let count = Int(min(remaining, blockSize &- within))
-                var part = bytes.extracting(done..<done &+ count)
+                var part = bytes._mutatingExtracting(done..<done &+ count)
                 try recovery.read(blocks[next], at: Int(within), into: &part)
                 next &+= 1
                 done &+= count
@@ -42,7 +42,7 @@ final class ReplayedDevice: BlockDevice {
                 let gap =
                     next < blocks.count ? blocks[next].target &* blockSize &- position : remaining
                 let count = Int(min(remaining, gap))
-                var part = bytes.extracting(done..<done &+ count)
+                var part = bytes._mutatingExtracting(done..<done &+ count)
                 try base.read(at: position, into: &part)
                 done &+= count
             }
