@@ -13,6 +13,8 @@ func lengthViolations(in files: [SourceFile]) -> [String] {
 }
 
 /// Functions, initialisers and subscripts with more lines than fit a reader's head.
+///
+/// The parser of an on-disk record is exempt: it is one list of fields, each with its check.
 func functionViolations(in files: [SourceFile]) -> [String] {
     files.flatMap { file -> [String] in
         var found: [String] = []
@@ -39,7 +41,10 @@ func functionViolations(in files: [SourceFile]) -> [String] {
                     if let last = open.last, last.depth == depth {
                         open.removeLast()
                         let count = number - last.line + 1
-                        if count > longestFunction {
+                        let isParser =
+                            file.engineFolder == "OnDisk"
+                            && file.codeLines[last.line].contains("init(")
+                        if count > longestFunction, !isParser {
                             found.append("\(file.path):\(last.line + 1): \(count) lines")
                         }
                     }
