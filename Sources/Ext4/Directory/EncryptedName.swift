@@ -9,13 +9,7 @@
 
 /// The name of an encrypted file, as it is shown when the key is not there.
 struct EncryptedName: Hashable, Sendable {
-    enum Layout {  // struct fscrypt_nokey_name
-        static let hashMajor = Field<UInt32>.le(0)  // dirhash[0]
-        static let hashMinor = Field<UInt32>.le(4)  // dirhash[1]
-        static let bytes = 8  // bytes
-        static let digest = 157  // sha256
-        static let size = 189
-    }
+    private typealias Layout = EncryptedNameRecord
 
     /// How much of a ciphertext is shown as it is.
     static let shownBytes = Layout.digest &- Layout.bytes
@@ -92,10 +86,7 @@ struct EncryptedName: Hashable, Sendable {
 
 /// The target of an encrypted symbolic link.
 enum EncryptedSymlink {
-    enum Layout {  // struct fscrypt_symlink_data
-        static let length = Field<UInt16>.le(0)  // len
-        static let path = 2  // encrypted_path
-    }
+    private typealias Layout = EncryptedSymlinkRecord
 
     /// What the target is shown as without the key.
     ///
