@@ -1,0 +1,76 @@
+/// The group descriptors of a volume, found and parsed when they are first wanted.
+final class GroupTable: Sendable {
+    private let reader: BlockReader
+    /// The group whose copies of superblock and descriptors are used: 0 for the primary ones.
+    private let sourceGroup: GroupNumber
+    /// The parsed descriptors by block of the descriptor table.
+    private let parsed: Guarded<[UInt32: [GroupDescriptor]]>
+
+    init(_ reader: BlockReader, sourceGroup: GroupNumber) {
+        self.reader = reader
+        self.sourceGroup = sourceGroup
+        parsed = Guarded([:])
+    }
+
+    /// The descriptor of `group`.
+    func descriptor(of group: GroupNumber) throws(Ext4Error) -> GroupDescriptor {
+        let superblock = reader.superblock
+        guard group.rawValue < superblock.groupCount else { throw .invalidArgument }
+        let perBlock = superblock.descriptorsPerBlock
+        let index = group.rawValue / perBlock
+        let slot = Int(group.rawValue % perBlock)
+        if let found = parsed.withLock({ $0[index] }), slot < found.count { return found[slot] }
+
+        let first = index * perBlock
+        let count = min(perBlock, superblock.groupCount - first)
+        let buffer = try reader.buffer(
+            of: location(ofDescriptorBlock: index), for: .groupDescriptor,
+            at: .init(group: GroupNumber(first)))
+        // One bad descriptor must not hide its neighbours: the block is parsed as a whole only
+        // when all are sound.
+        let size = superblock.descriptorSize
+        func parse(_ slot: Int) throws(Ext4Error) -> GroupDescriptor {
+            try buffer.withBytes { (bytes) throws(Ext4Error) in
+                try GroupDescriptor(
+                    parsing: bytes.extracting(slot * size..<(slot + 1) * size),
+                    group: GroupNumber(first + UInt32(slot)), superblock: superblock,
+                    verifiesChecksum: reader.verifiesChecksums)
+            }
+        }
+        let wanted = try parse(slot)
+        var all: [GroupDescriptor] = []
+        all.reserveCapacity(Int(count))
+        for other in 0..<Int(count) {
+            guard let descriptor = try? parse(other) else { return wanted }
+            all.append(descriptor)
+        }
+        parsed.withLock { $0[index] = all }
+        return wanted
+    }
+
+    /// Where block `index` of the descriptor table is.
+    ///
+    /// Without meta_bg, and before `s_first_meta_bg`, the table follows the superblock. Behind it,
+    /// each block lies in the first group of those it describes, with copies in the second and the
+    /// last one.
+    private func location(ofDescriptorBlock index: UInt32) -> BlockNumber {
+        let superblock = reader.superblock
+        // With 1 KiB blocks the primary superblock is in block 1, even where bigalloc lets the
+        // first group start at block 0.
+        let superblockOffset: UInt64 =
+            superblock.blockSize == 1024 && superblock.firstDataBlock == 0 ? 1 : 0
+        if !superblock.incompatible.contains(.metaBg) || index < superblock.firstMetaGroup {
+            let start = superblock.firstBlock(of: sourceGroup)
+            let offset = sourceGroup.rawValue == 0 ? superblockOffset : 0
+            return start.advanced(by: 1 + offset + UInt64(index))
+        }
+        let perBlock = superblock.descriptorsPerBlock
+        var group = GroupNumber(index * perBlock)
+        if sourceGroup.rawValue != 0, group.rawValue + 1 < superblock.groupCount {
+            group = GroupNumber(group.rawValue + 1)
+        }
+        let offset = group.rawValue == 0 ? superblockOffset : 0
+        return superblock.firstBlock(of: group)
+            .advanced(by: offset + (superblock.hasSuperblock(group) ? 1 : 0))
+    }
+}

@@ -1,0 +1,128 @@
+/// A part of the buffer cache with its own lock and its own S3-FIFO queues.
+final class CacheShard: Sendable {
+    private let state: Guarded<State>
+
+    init(blockBudget: Int) { state = Guarded(State(budget: blockBudget)) }
+
+    /// The buffer of `block`, or nil; counts as wanting it.
+    func find(_ block: BlockNumber) -> Buffer? {
+        state.withLock { state in
+            guard let buffer = state.buffers[block] else {
+                state.misses &+= 1
+                return nil
+            }
+            state.hits &+= 1
+            if buffer.frequency < 3 { buffer.frequency += 1 }
+            return buffer
+        }
+    }
+
+    /// Whether the block is there; does not count as wanting it.
+    func holds(_ block: BlockNumber) -> Bool {
+        state.withLock { $0.buffers[block] != nil }
+    }
+
+    /// Adds `buffer`, unless another thread was faster: the one in the cache is returned.
+    func insert(_ buffer: Buffer) -> Buffer {
+        state.withLock { state in
+            if let present = state.buffers[buffer.block] { return present }
+            state.makeRoom()
+            state.buffers[buffer.block] = buffer
+            if state.ghosts.remove(buffer.block) != nil {
+                state.main.append(buffer.block)
+            } else {
+                state.small.append(buffer.block)
+            }
+            return buffer
+        }
+    }
+
+    var statistics: CacheStatistics {
+        state.withLock {
+            CacheStatistics(blocks: $0.buffers.count, hits: $0.hits, misses: $0.misses)
+        }
+    }
+
+    private struct State {
+        let budget: Int
+        var buffers: [BlockNumber: Buffer] = [:]
+        var small = BlockQueue()
+        var main = BlockQueue()
+        /// Blocks that left the small queue unwanted, as many as the budget, oldest first.
+        var ghosts: Set<BlockNumber> = []
+        var ghostOrder = BlockQueue()
+        var hits = 0
+        var misses = 0
+
+        init(budget: Int) { self.budget = budget }
+
+        /// Evicts until one more fits, or until every buffer was found to be in use.
+        mutating func makeRoom() {
+            // Each step moves one block on; a block goes round the main queue 3 times at most.
+            var steps = 4 &* (small.count &+ main.count)
+            while buffers.count >= budget, steps > 0 {
+                steps &-= 1
+                if small.count > budget / 10 || main.isEmpty {
+                    guard let block = small.popFirst() else { return }
+                    if wasWanted(block, leaving: 0) {
+                        main.append(block)
+                    } else if evict(block) {
+                        remember(block)
+                    } else {
+                        small.append(block)
+                    }
+                } else {
+                    guard let block = main.popFirst() else { return }
+                    if wasWanted(block, leaving: nil) || !evict(block) { main.append(block) }
+                }
+            }
+        }
+
+        /// Whether the block was wanted since its queue last looked; what is left of that count is
+        /// `rest`, or with nil one less.
+        private func wasWanted(_ block: BlockNumber, leaving rest: UInt8?) -> Bool {
+            guard let buffer = buffers[block], buffer.frequency > 0 else { return false }
+            buffer.frequency = rest ?? buffer.frequency &- 1
+            return true
+        }
+
+        /// Drops the block's buffer; false when somebody holds it.
+        private mutating func evict(_ block: BlockNumber) -> Bool {
+            guard let index = buffers.index(forKey: block) else { return true }
+            guard isKnownUniquelyReferenced(&buffers.values[index]) else { return false }
+            buffers.remove(at: index)
+            return true
+        }
+
+        private mutating func remember(_ block: BlockNumber) {
+            guard ghosts.insert(block).inserted else { return }
+            ghostOrder.append(block)
+            while ghostOrder.count > budget, let oldest = ghostOrder.popFirst() {
+                ghosts.remove(oldest)
+            }
+        }
+    }
+}
+
+/// A first-in, first-out queue of block numbers in one array.
+struct BlockQueue {
+    private var items: [BlockNumber] = []
+    private var head = 0
+
+    var count: Int { items.count &- head }
+    var isEmpty: Bool { count == 0 }
+
+    mutating func append(_ block: BlockNumber) { items.append(block) }
+
+    mutating func popFirst() -> BlockNumber? {
+        guard head < items.count else { return nil }
+        let first = items[head]
+        head &+= 1
+        // The dead part is given back once it is the larger one: constant work an item.
+        if head > 64, head > items.count / 2 {
+            items.removeSubrange(0..<head)
+            head = 0
+        }
+        return first
+    }
+}

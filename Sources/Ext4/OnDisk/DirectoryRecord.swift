@@ -1,0 +1,130 @@
+// A directory entry's bytes, in a block or in the inline area of an inode.
+
+/// One directory entry as a block has it: checked to lie in the block, its name as a range.
+struct DirectoryRecord {
+    /// The inode it leads to; 0 for an unused entry.
+    let inode: InodeNumber
+    /// The type as stored; `unknown` without the filetype feature.
+    let type: FileType
+    /// Where the entry starts in the block.
+    let start: Int
+    /// Where the next one starts.
+    let end: Int
+    /// Where the name stands.
+    let name: Range<Int>
+    /// The stored hash of an entry in an encrypted directory that ignores case.
+    let hash: (major: UInt32, minor: UInt32)?
+
+    enum Layout {  // struct ext4_dir_entry_2
+        static let inode = Field<UInt32>.le(0)  // inode
+        static let recordLength = Field<UInt16>.le(4)  // rec_len
+        static let nameLength = Field<UInt8>.le(6)  // name_len
+        static let fileType = Field<UInt8>.le(7)  // file_type
+    }
+
+    enum TailLayout {  // struct ext4_dir_entry_tail
+        static let zeroInode = Field<UInt32>.le(0)  // det_reserved_zero1
+        static let recordLength = Field<UInt16>.le(4)  // det_rec_len
+        static let zeroName = Field<UInt8>.le(6)  // det_reserved_zero2
+        static let type = Field<UInt8>.le(7)  // det_reserved_ft
+        static let checksum = Field<UInt32>.le(8)  // det_checksum
+    }
+
+    /// Bytes before the name.
+    static let headerSize = 8
+    /// Size of the tail with the checksum.
+    static let tailSize = 12
+    /// `EXT4_FT_DIR_CSUM`.
+    static let tailType: UInt8 = 0xDE
+
+    /// The stored form of a record length: 64 KiB does not fit 16 bits, so that the low two bits,
+    /// always 0 otherwise, are its high ones, and 0 or 0xFFFF mean a whole block.
+    static func recordLength(_ raw: UInt16, blockSize: Int) -> Int {
+        guard blockSize >= 65536 else { return Int(raw) }
+        if raw == 0 || raw == 0xFFFF { return blockSize }
+        return Int(raw & 0xFFFC) | Int(raw & 3) << 16
+    }
+
+    /// Parses the entry at `start` of `bytes`, of which the entries end at `end`.
+    ///
+    /// `hasHash` says that the directory is both encrypted and ignores case: a hash of 8 bytes
+    /// follows the name.
+    init(
+        parsing bytes: RawSpan, at start: Int, end: Int, superblock: Superblock, hasHash: Bool,
+        place: Corruption.Place
+    ) throws(Ext4Error) {
+        func broken(_ rule: Corruption.Rule) -> Ext4Error {
+            var place = place
+            place.byteOffset = start
+            return .corrupt(.directoryBlock, at: place, rule)
+        }
+        guard start >= 0, end <= bytes.byteCount, end &- start >= Self.headerSize else {
+            throw broken(.truncated)
+        }
+        let length = Self.recordLength(
+            bytes[Layout.recordLength.at(start)], blockSize: superblock.blockSize)
+        let nameLength = Int(bytes[Layout.nameLength.at(start)])
+        let hasName = nameLength > 0
+        let minimum = Self.size(nameLength: nameLength, hasHash: hasHash && hasName)
+        guard length % 4 == 0, length >= max(minimum, 12), length <= end &- start else {
+            throw broken(
+                .field(
+                    "rec_len", value: UInt64(length),
+                    rule: "a multiple of 4 from \(max(minimum, 12)) to \(end &- start)"))
+        }
+        inode = InodeNumber(bytes[Layout.inode.at(start)])
+        guard inode.rawValue <= superblock.inodesCount else {
+            throw broken(
+                .field(
+                    "inode", value: UInt64(inode.rawValue),
+                    rule: "at most s_inodes_count (\(superblock.inodesCount))"))
+        }
+        guard inode.rawValue == 0 || hasName else { throw broken(.broken("it has no name")) }
+        type =
+            superblock.incompatible.contains(.filetype)
+            ? FileType(rawValue: bytes[Layout.fileType.at(start)] & 0x0F) ?? .unknown : .unknown
+        self.start = start
+        self.end = start &+ length
+        name = start &+ Self.headerSize..<start &+ Self.headerSize &+ nameLength
+        if hasHash, hasName, inode.rawValue != 0 {
+            let offset = start &+ Self.headerSize &+ Self.roundedUp(nameLength)
+            hash = (bytes[Field<UInt32>.le(offset)], bytes[Field<UInt32>.le(offset &+ 4)])
+        } else {
+            hash = nil
+        }
+    }
+
+    private static func roundedUp(_ length: Int) -> Int { (length &+ 3) & ~3 }
+
+    /// The bytes that an entry with a name of that length takes.
+    static func size(nameLength: Int, hasHash: Bool) -> Int {
+        headerSize &+ roundedUp(nameLength) &+ (hasHash ? 8 : 0)
+    }
+
+    /// Whether `bytes`, a whole block, end with the entry that holds a checksum.
+    static func hasTail(_ bytes: RawSpan) -> Bool {
+        let base = bytes.byteCount &- tailSize
+        guard base >= 0 else { return false }
+        return bytes[TailLayout.zeroInode.at(base)] == 0
+            && bytes[TailLayout.recordLength.at(base)] == UInt16(tailSize)
+            && bytes[TailLayout.zeroName.at(base)] == 0
+            && bytes[TailLayout.type.at(base)] == tailType
+    }
+
+    /// Checks the checksum of a block of entries: of all bytes before the tail.
+    static func checkTail(
+        _ bytes: RawSpan, owner: BlockOwner, at place: Corruption.Place
+    ) throws(Ext4Error) {
+        guard hasTail(bytes) else {
+            throw .corrupt(.directoryBlock, at: place, .broken("it has no room for its checksum"))
+        }
+        let base = bytes.byteCount - tailSize
+        var crc = CRC32C(owner.checksumSeed)
+        crc.update(bytes.extracting(0..<base))
+        let stored = bytes[TailLayout.checksum.at(base)]
+        guard stored == crc.value else {
+            throw .corrupt(
+                .directoryBlock, at: place, .checksum(stored: stored, computed: crc.value))
+        }
+    }
+}

@@ -1,0 +1,134 @@
+// A node of a directory's index: the root behind `.` and `..` in the first block, or an inner node
+// that fills a block behind an unused directory entry. Entries are pairs of a hash and a block;
+// the place of the first hash holds the counts instead, since everything below it belongs there.
+
+/// A node of an htree, checked; the bytes stay in their block.
+struct HTreeNode {
+    /// Where the entries start, the first of them holding limit and count.
+    let entries: Int
+    /// Entries that fit.
+    let limit: Int
+    /// Entries there are, the first included.
+    let count: Int
+    /// The root's facts, or nil in an inner node.
+    let root: Root?
+
+    /// What only the root says (`struct dx_root_info`).
+    struct Root: Hashable {
+        let hashVersion: UInt8
+        let indirectLevels: Int
+    }
+
+    enum RootLayout {  // struct dx_root_info, behind the two entries of 12 bytes
+        static let zero = Field<UInt32>.le(24)  // reserved_zero
+        static let hashVersion = Field<UInt8>.le(28)  // hash_version
+        static let infoLength = Field<UInt8>.le(29)  // info_length
+        static let indirectLevels = Field<UInt8>.le(30)  // indirect_levels
+        static let end = 32
+    }
+
+    enum CountLayout {  // struct dx_countlimit
+        static let limit = Field<UInt16>.le(0)  // limit
+        static let count = Field<UInt16>.le(2)  // count
+    }
+
+    enum EntryLayout {  // struct dx_entry
+        static let hash = Field<UInt32>.le(0)  // hash
+        static let block = Field<UInt32>.le(4)  // block
+    }
+
+    enum TailLayout {  // struct dx_tail
+        static let reserved = Field<UInt32>.le(0)  // dt_reserved
+        static let checksum = Field<UInt32>.le(4)  // dt_checksum
+    }
+
+    /// The size of an entry, and of the tail.
+    static let entrySize = 8
+    /// Levels below the root that a reader goes down: two with large_dir, one without.
+    static func maximumLevels(_ superblock: Superblock) -> Int {
+        superblock.incompatible.contains(.largeDir) ? 2 : 1
+    }
+
+    /// Parses and checks a node; `isRoot` for the first block of the directory.
+    init(
+        parsing bytes: RawSpan, isRoot: Bool, owner: BlockOwner, superblock: Superblock,
+        verifiesChecksum: Bool, at place: Corruption.Place
+    ) throws(Ext4Error) {
+        func broken(_ rule: Corruption.Rule) -> Ext4Error { .corrupt(.htreeNode, at: place, rule) }
+        typealias Entry = DirectoryRecord.Layout
+        let blockSize = bytes.byteCount
+        func length(at offset: Int) -> Int {
+            DirectoryRecord.recordLength(
+                bytes[Entry.recordLength.at(offset)], blockSize: blockSize)
+        }
+        if isRoot {
+            guard length(at: 0) == 12, length(at: 12) == blockSize - 12 else {
+                throw broken(.broken("the entries of . and .. do not frame it"))
+            }
+            guard bytes[RootLayout.zero] == 0, bytes[RootLayout.infoLength] == 8 else {
+                throw broken(
+                    .field(
+                        "info_length", value: UInt64(bytes[RootLayout.infoLength]), rule: "8"))
+            }
+            let levels = Int(bytes[RootLayout.indirectLevels])
+            guard levels <= Self.maximumLevels(superblock) else {
+                throw broken(
+                    .field(
+                        "indirect_levels", value: UInt64(levels),
+                        rule: "at most \(Self.maximumLevels(superblock))"))
+            }
+            root = Root(hashVersion: bytes[RootLayout.hashVersion], indirectLevels: levels)
+            entries = RootLayout.end
+        } else {
+            guard bytes[Entry.inode] == 0, length(at: 0) == blockSize else {
+                throw broken(.broken("an unused entry of the whole block does not frame it"))
+            }
+            root = nil
+            entries = DirectoryRecord.headerSize
+        }
+        limit = Int(bytes[CountLayout.limit.at(entries)])
+        count = Int(bytes[CountLayout.count.at(entries)])
+        let tail = superblock.hasMetadataChecksums ? Self.entrySize : 0
+        let capacity = (blockSize - entries - tail) / Self.entrySize
+        guard limit == capacity else {
+            throw broken(.field("limit", value: UInt64(limit), rule: "\(capacity)"))
+        }
+        guard count >= 1, count <= limit else {
+            throw broken(.field("count", value: UInt64(count), rule: "1 to \(limit)"))
+        }
+        if verifiesChecksum {
+            let tail = entries + limit * Self.entrySize
+            var crc = CRC32C(owner.checksumSeed)
+            crc.update(bytes.extracting(0..<entries + count * Self.entrySize))
+            crc.update(littleEndian: bytes[TailLayout.reserved.at(tail)])
+            crc.update(littleEndian: UInt32(0))
+            let stored = bytes[TailLayout.checksum.at(tail)]
+            guard stored == crc.value else {
+                throw broken(.checksum(stored: stored, computed: crc.value))
+            }
+        }
+    }
+
+    /// The hash from which on entry `index`, not 0, applies; the lowest bit says that the entries
+    /// of that hash go on from the block before.
+    func hash(_ bytes: RawSpan, _ index: Int) -> UInt32 {
+        bytes[EntryLayout.hash.at(entries &+ index &* Self.entrySize)]
+    }
+
+    /// The block of the directory that entry `index` leads to; the high 4 bits are reserved.
+    func block(_ bytes: RawSpan, _ index: Int) -> LogicalBlock {
+        LogicalBlock(
+            UInt64(bytes[EntryLayout.block.at(entries &+ index &* Self.entrySize)] & 0x0FFF_FFFF))
+    }
+
+    /// The last entry that starts at or before `hash`: always one, since entry 0 has no bound.
+    func search(_ bytes: RawSpan, _ hash: UInt32) -> Int {
+        var low = 1
+        var high = count
+        while low < high {
+            let middle = (low &+ high) / 2
+            if self.hash(bytes, middle) <= hash { low = middle &+ 1 } else { high = middle }
+        }
+        return low &- 1
+    }
+}
