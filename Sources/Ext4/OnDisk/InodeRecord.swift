@@ -129,11 +129,10 @@ struct InodeRecord: Sendable {
         try body(unsafe bytes.span.bytes.extracting(Layout.block))
     }
 
-    /// Runs `body` on the bytes between the fixed fields and the end: the in-inode attributes.
-    func withAttributeArea<Result, Failure: Error>(
+    /// Runs `body` on all bytes.
+    func withBytes<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        let start = min(Self.goodOldSize + extraSize, bytes.count)
-        return try body(unsafe bytes.span.bytes.extracting(start..<bytes.count))
+        try body(unsafe bytes.span.bytes)
     }
 }
