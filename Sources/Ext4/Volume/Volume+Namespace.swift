@@ -150,21 +150,7 @@ extension Volume {
                 .symlink, at: place,
                 .field("i_size", value: inode.size, rule: "1 to \(min(blockSize, 4096))"))
         }
-        let count = Int(inode.size)
-        // A short target stands in `i_block`: the link has no blocks but those of attributes.
-        let attributes = inode.attributeBlock.rawValue == 0 ? 0 : superblock.clusterSize / 512
-        let isFast = !inode.usesInlineData && inode.blocks512 == UInt64(attributes)
-        let target: [UInt8]
-        if isFast {
-            guard count < InodeRecord.Layout.block.count else {
-                throw .corrupt(
-                    .symlink, at: place,
-                    .field("i_size", value: inode.size, rule: "less than 60 without a block"))
-            }
-            target = inode.record.withBlock { $0.copy(0..<count) }
-        } else {
-            target = try contents(ofAny: inode)
-        }
+        let target = try storedTarget(of: inode)
         if inode.isEncrypted {
             return try EncryptedSymlink.shownTarget(
                 of: unsafe target.span.bytes, at: inode.number)
@@ -173,6 +159,22 @@ extension Volume {
             throw .corrupt(.symlink, at: place, .broken("the target has a NUL in it"))
         }
         return target
+    }
+
+    /// The bytes of a link's target as they are stored; its size was checked.
+    private func storedTarget(of inode: Inode) throws(Ext4Error) -> [UInt8] {
+        // A short target stands in `i_block`: the link has no blocks but those of attributes.
+        let attributes = inode.attributeBlock.rawValue == 0 ? 0 : superblock.clusterSize / 512
+        guard !inode.usesInlineData, inode.blocks512 == UInt64(attributes) else {
+            return try contents(ofAny: inode)
+        }
+        let count = Int(inode.size)
+        guard count < InodeRecord.Layout.block.count else {
+            throw .corrupt(
+                .symlink, at: .init(inode: inode.number),
+                .field("i_size", value: inode.size, rule: "less than 60 without a block"))
+        }
+        return inode.record.withBlock { $0.copy(0..<count) }
     }
 
     // MARK: The two kinds of directories
@@ -186,13 +188,18 @@ extension Volume {
             return try findEncrypted(name, in: directory)
         }
         if directory.usesInlineData {
-            return try inlineDirectory(directory).find(name)?.inode
+            let entry = try inlineDirectory(directory).find(name)
+            return entry?.inode
         }
         let blocks = try blockDirectory(directory)
         // `..` is in the first block, and not in the index.
-        return try isParent
-            ? blocks.blockCount == 0 ? nil : blocks.find(name, in: LogicalBlock(0))?.inode
-            : blocks.find(name)?.inode
+        guard isParent else {
+            let entry = try blocks.find(name)
+            return entry?.inode
+        }
+        guard blocks.blockCount > 0 else { return nil }
+        let entry = try blocks.find(name, in: LogicalBlock(0))
+        return entry?.inode
     }
 
     /// Finds the entry whose name is shown as `name`.
@@ -254,15 +261,14 @@ private struct ShownNames {
     }
 
     func name(_ bytes: RawSpan, storedHash: (major: UInt32, minor: UInt32)?) -> FileName {
-        let isDots =
-            bytes.byteCount <= 2 && bytes.byteCount > 0
-            && (0..<bytes.byteCount).allSatisfy { bytes.byte(at: $0) == UInt8(ascii: ".") }
-        guard isEncrypted, !isDots else { return FileName(bytes.copy()) }
+        let copy = bytes.copy()
+        let dot = UInt8(ascii: ".")
+        guard isEncrypted, copy != [dot], copy != [dot, dot] else { return FileName(copy) }
         let value =
             storedHash.map { DirectoryHash.Value(major: $0.major, minor: $0.minor) }
             ?? hash?.hash(of: bytes) ?? DirectoryHash.Value(major: 0, minor: 0)
         // A name too short to be a ciphertext is shown as it lies there.
         return FileName(
-            EncryptedName(ciphertext: bytes, hash: value)?.bytes ?? bytes.copy())
+            EncryptedName(ciphertext: bytes, hash: value)?.bytes ?? copy)
     }
 }
