@@ -20,7 +20,8 @@ struct HTreeIndex {
         guard version.isKnown, version != .sipHash, superblock.hashSeed.count == 4 else {
             directory.reader.log(
                 .debug,
-                "directory \(directory.owner.inode): hash version \(root.hashVersion) is not used for look-ups")
+                "directory \(directory.owner.inode): no look-ups by hash version \(root.hashVersion)"
+            )
             return nil
         }
         self.directory = directory

@@ -3,7 +3,9 @@
 struct InlineDirectory: Sendable {
     let superblock: Superblock
     let inode: InodeNumber
-    /// The 60 bytes of `i_block`.
+    /// The parent (`i_block[0]`).
+    let parent: InodeNumber
+    /// The 60 bytes of `i_block`, of which the first 4 are the parent's number.
     let block: [UInt8]
     /// The value of `system.data`; empty when there is none.
     let rest: [UInt8]
@@ -14,9 +16,6 @@ struct InlineDirectory: Sendable {
     private static let parentSize = 4
     /// Where stored entries start, as positions go: behind those of `.` and `..`.
     private static let firstPosition: UInt64 = 24
-
-    /// The parent (`i_block[0]`).
-    var parent: InodeNumber { InodeNumber(unsafe block.span.bytes[Field<UInt32>.le(0)]) }
 
     /// Calls `body` with `.` and `..`, then each used entry, from `position` on, until it returns
     /// false. The last argument is the position behind the entry.

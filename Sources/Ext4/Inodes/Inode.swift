@@ -96,9 +96,7 @@ public final class Inode: Sendable {
 
         switch type {
         case .characterDevice, .blockDevice:
-            device = record.withBlock { bytes in
-                DeviceNumber(old: bytes[Field<UInt32>.le(0)], new: bytes[Field<UInt32>.le(4)])
-            }
+            device = DeviceNumber(old: record.blockWord(0), new: record.blockWord(1))
         default:
             device = nil
         }

@@ -34,16 +34,7 @@ final class InodeTable: Sendable {
         let offset = UInt64(slot / perBlock)
         let block = descriptor.inodeTable.advanced(by: offset)
         if !reader.cache.holds(block) {
-            let start = offset - offset % Self.readAhead
-            let used = superblock.inodesPerGroup - min(
-                superblock.hasDescriptorChecksums ? descriptor.unusedInodesCount : 0,
-                superblock.inodesPerGroup)
-            let end = max(UInt64(used / perBlock) + 1, offset + 1)
-            let count = min(Self.readAhead, end - start, UInt64(superblock.inodeTableBlocks) - start)
-            if count > 1 {
-                reader.cache.prefetch(
-                    descriptor.inodeTable.advanced(by: start), count: Int(count))
-            }
+            prefetch(around: offset, of: descriptor)
         }
         let buffer = try reader.cache.buffer(of: block)
         let size = superblock.inodeSize
@@ -54,6 +45,21 @@ final class InodeTable: Sendable {
                 superblock: superblock, verifiesChecksum: reader.verifiesChecksums)
             return try Inode(record, number: number, superblock: superblock)
         }
+    }
+
+    /// Reads the blocks around block `offset` of a group's table, as far as inodes were ever used.
+    private func prefetch(around offset: UInt64, of descriptor: GroupDescriptor) {
+        let superblock = reader.superblock
+        let unused =
+            superblock.hasDescriptorChecksums
+            ? min(descriptor.unusedInodesCount, superblock.inodesPerGroup) : 0
+        let used = UInt64((superblock.inodesPerGroup - unused) / superblock.inodesPerBlock) + 1
+        let start = offset - offset % Self.readAhead
+        let end = min(
+            start + Self.readAhead, max(used, offset + 1), UInt64(superblock.inodeTableBlocks))
+        guard end > start + 1 else { return }
+        reader.cache.prefetch(
+            descriptor.inodeTable.advanced(by: start), count: Int(end - start))
     }
 }
 

@@ -28,7 +28,7 @@ struct IndirectMap: Sendable {
         }
         guard level <= 3 else { return .hole(from: block) }
         let root = Int(Self.directCount + level - 1)
-        var pointer = record.withBlock { $0[Field<UInt32>.le(4 * root)] }
+        var pointer = record.blockWord(root)
         while level > 0 {
             guard pointer != 0 else {
                 // All of this subtree that lies behind the block is a hole.

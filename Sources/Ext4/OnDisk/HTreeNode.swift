@@ -19,13 +19,16 @@ struct HTreeNode {
         let indirectLevels: Int
     }
 
-    enum RootLayout {  // struct dx_root_info, behind the two entries of 12 bytes
-        static let zero = Field<UInt32>.le(24)  // reserved_zero
-        static let hashVersion = Field<UInt8>.le(28)  // hash_version
-        static let infoLength = Field<UInt8>.le(29)  // info_length
-        static let indirectLevels = Field<UInt8>.le(30)  // indirect_levels
-        static let end = 32
+    enum RootLayout {  // struct dx_root_info
+        static let zero = Field<UInt32>.le(0)  // reserved_zero
+        static let hashVersion = Field<UInt8>.le(4)  // hash_version
+        static let infoLength = Field<UInt8>.le(5)  // info_length
+        static let indirectLevels = Field<UInt8>.le(6)  // indirect_levels
+        static let size = 8
     }
+
+    /// Where the root's facts stand: behind the entries of `.` and `..`, 12 bytes each.
+    private static let rootBase = 24
 
     enum CountLayout {  // struct dx_countlimit
         static let limit = Field<UInt16>.le(0)  // limit
@@ -62,23 +65,26 @@ struct HTreeNode {
                 bytes[Entry.recordLength.at(offset)], blockSize: blockSize)
         }
         if isRoot {
+            let base = Self.rootBase
             guard length(at: 0) == 12, length(at: 12) == blockSize - 12 else {
                 throw broken(.broken("the entries of . and .. do not frame it"))
             }
-            guard bytes[RootLayout.zero] == 0, bytes[RootLayout.infoLength] == 8 else {
+            guard bytes[RootLayout.zero.at(base)] == 0, bytes[RootLayout.infoLength.at(base)] == 8
+            else {
                 throw broken(
                     .field(
-                        "info_length", value: UInt64(bytes[RootLayout.infoLength]), rule: "8"))
+                        "info_length", value: UInt64(bytes[RootLayout.infoLength.at(base)]),
+                        rule: "8"))
             }
-            let levels = Int(bytes[RootLayout.indirectLevels])
+            let levels = Int(bytes[RootLayout.indirectLevels.at(base)])
             guard levels <= Self.maximumLevels(superblock) else {
                 throw broken(
                     .field(
                         "indirect_levels", value: UInt64(levels),
                         rule: "at most \(Self.maximumLevels(superblock))"))
             }
-            root = Root(hashVersion: bytes[RootLayout.hashVersion], indirectLevels: levels)
-            entries = RootLayout.end
+            root = Root(hashVersion: bytes[RootLayout.hashVersion.at(base)], indirectLevels: levels)
+            entries = base + RootLayout.size
         } else {
             guard bytes[Entry.inode] == 0, length(at: 0) == blockSize else {
                 throw broken(.broken("an unused entry of the whole block does not frame it"))

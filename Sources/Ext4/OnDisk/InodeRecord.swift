@@ -122,6 +122,11 @@ struct InodeRecord: Sendable {
         .init(low: self[low], extra: self[extra: extra])
     }
 
+    /// Pointer, or other word, `index` of `i_block`; it has 15.
+    func blockWord(_ index: Int) -> UInt32 {
+        self[Field<UInt32>.le(Layout.block.lowerBound &+ 4 &* index)]
+    }
+
     /// Runs `body` on the 60 bytes of `i_block`.
     func withBlock<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result

@@ -117,7 +117,8 @@ extension Superblock {
     ) throws(Ext4Error) {
         func broken(_ rule: Corruption.Rule) -> Ext4Error { .corrupt(.superblock, at: place, rule) }
         func check(
-            _ holds: Bool, _ field: String, _ value: some BinaryInteger, _ rule: @autoclosure () -> String
+            _ holds: Bool, _ field: String, _ value: some BinaryInteger,
+            _ rule: @autoclosure () -> String
         ) throws(Ext4Error) {
             if !holds { throw broken(.field(field, value: UInt64(clamping: value), rule: rule())) }
         }
@@ -210,7 +211,8 @@ extension Superblock {
             firstDataBlock <= (blockSize == 1024 ? 1 : 0), "s_first_data_block", firstDataBlock,
             blockSize == 1024 ? "0 or 1" : "0")
         try check(
-            blocksCount > UInt64(firstDataBlock) && blocksCount <= 1 << (63 - UInt64(blockSizeLog2)),
+            blocksCount > UInt64(firstDataBlock)
+                && blocksCount <= 1 << (63 - UInt64(blockSizeLog2)),
             "s_blocks_count", blocksCount, "over s_first_data_block and less than 8 EiB of blocks")
         let groups =
             (blocksCount - UInt64(firstDataBlock) + UInt64(blocksPerGroup) - 1)

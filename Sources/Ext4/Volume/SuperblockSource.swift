@@ -118,11 +118,12 @@ struct SuperblockSource {
         let (size, overflow) = superblock.blocksCount.multipliedReportingOverflow(
             by: UInt64(superblock.blockSize))
         guard !overflow, size <= device.byteCount else {
+            let limit = device.byteCount / UInt64(superblock.blockSize)
             throw .corrupt(
                 .superblock,
                 .field(
                     "s_blocks_count", value: superblock.blocksCount,
-                    rule: "at most \(device.byteCount / UInt64(superblock.blockSize)), what the device holds"))
+                    rule: "at most \(limit), what the device holds"))
         }
         guard group == nil else {
             return SuperblockSource(

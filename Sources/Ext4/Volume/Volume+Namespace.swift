@@ -47,7 +47,8 @@ extension Volume {
         let inode = try inodes.inode(number)
         guard !inode.isFree else {
             throw .corrupt(
-                .directoryBlock, at: place, .broken("a name leads to inode \(number), which is free"))
+                .directoryBlock, at: place,
+                .broken("a name leads to inode \(number), which is free"))
         }
         return inode
     }
@@ -233,6 +234,7 @@ extension Volume {
     private func inlineDirectory(_ inode: Inode) throws(Ext4Error) -> InlineDirectory {
         InlineDirectory(
             superblock: superblock, inode: inode.number,
+            parent: InodeNumber(inode.record.blockWord(0)),
             block: inode.record.withBlock { $0.copy() }, rest: try inlineRest(of: inode),
             hasHashes: inode.flags.isSuperset(of: [.encrypted, .casefold]))
     }

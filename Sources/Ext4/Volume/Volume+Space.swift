@@ -68,7 +68,8 @@ extension Volume {
         let clusters = superblock.blocksCount >> ratio
         let stored = UInt64(superblock.overheadClusters)
         return FreeCounts(
-            blocks: min(blocks, clusters) << ratio, inodes: min(inodes, UInt64(superblock.inodesCount)),
+            blocks: min(blocks, clusters) << ratio,
+            inodes: min(inodes, UInt64(superblock.inodesCount)),
             overhead: stored > 0 && stored <= clusters ? stored << ratio : countOverhead())
     }
 
