@@ -1,6 +1,3 @@
-// POSIX access control lists. Two encodings of the same list: the disk's, version 1, leaves the
-// id out where none is needed; that of the attributes `system.posix_acl_*`, version 2, does not.
-
 /// A POSIX access control list of a file, or the default one of a directory.
 public struct AccessControlList: Hashable, Sendable {
     /// Which of the two lists of an inode.
@@ -105,34 +102,33 @@ extension AccessControlList.Tag {
     }
 
     /// `e_tag` of both encodings.
-    fileprivate var rawValue: UInt16 {
+    fileprivate var record: AccessControlRecord.Tag {
         switch self {
-        case .userObject: 0x01  // ACL_USER_OBJ
-        case .user: 0x02  // ACL_USER
-        case .groupObject: 0x04  // ACL_GROUP_OBJ
-        case .group: 0x08  // ACL_GROUP
-        case .mask: 0x10  // ACL_MASK
-        case .other: 0x20  // ACL_OTHER
+        case .userObject: .userObject
+        case .user: .user
+        case .groupObject: .groupObject
+        case .group: .group
+        case .mask: .mask
+        case .other: .other
         }
     }
 
     /// The tag of `e_tag`, with an id for those that need one.
-    fileprivate init?(rawValue: UInt16, id: () -> UInt32?) {
-        switch rawValue {
-        case 0x01: self = .userObject
-        case 0x04: self = .groupObject
-        case 0x10: self = .mask
-        case 0x20: self = .other
-        case 0x02, 0x08:
-            guard let id = id() else { return nil }
-            self = rawValue == 0x02 ? .user(id) : .group(id)
-        default: return nil
+    fileprivate init?(_ tag: AccessControlRecord.Tag, id: UInt32?) {
+        switch tag {
+        case .userObject: self = .userObject
+        case .groupObject: self = .groupObject
+        case .mask: self = .mask
+        case .other: self = .other
+        case .user, .group:
+            guard let id else { return nil }
+            self = tag == .user ? .user(id) : .group(id)
         }
     }
 }
 
 extension AccessControlList {
-    private typealias Layout = AccessControlRecord
+    private typealias Record = AccessControlRecord
 
     /// Reads the encoding of the disk. A list may have no entries: then the file has none.
     ///
@@ -141,19 +137,11 @@ extension AccessControlList {
         entries = []
         // No bytes at all are no list, to the kernel too.
         guard bytes.byteCount > 0 else { return }
-        try Self.checkVersion(of: bytes, Layout.diskVersion, at: place)
-        var offset = Layout.header
+        try Self.checkVersion(of: bytes, Record.diskVersion, at: place)
+        var offset = Record.Header.size
         while offset < bytes.byteCount {
-            var place = place
-            place.byteOffset = offset
-            let left = bytes.byteCount &- offset
-            guard left >= Layout.short else {
-                throw .corrupt(.accessControlList, at: place, .truncated)
-            }
-            let entry = try Self.entry(of: bytes, at: offset, place) {
-                left >= Layout.long ? bytes[Layout.id.at(offset)] : nil
-            }
-            offset &+= entry.id == nil ? Layout.short : Layout.long
+            let entry = try Self.entry(of: bytes, at: offset, place)
+            offset &+= entry.id == nil ? Record.Entry.shortSize : Record.Entry.size
             entries.append(entry)
         }
     }
@@ -164,51 +152,55 @@ extension AccessControlList {
     public init(attributeValue bytes: [UInt8]) throws(Ext4Error) {
         entries = []
         let bytes = unsafe bytes.span.bytes
-        try Self.checkVersion(of: bytes, Layout.attributeVersion, at: .init())
-        guard (bytes.byteCount &- Layout.header) % Layout.long == 0 else {
+        try Self.checkVersion(of: bytes, Record.attributeVersion, at: .init())
+        guard (bytes.byteCount &- Record.Header.size) % Record.Entry.size == 0 else {
             throw .corrupt(.accessControlList, .truncated)
         }
-        var offset = Layout.header
+        var offset = Record.Header.size
         while offset < bytes.byteCount {
-            entries.append(
-                try Self.entry(of: bytes, at: offset, .init(byteOffset: offset)) {
-                    bytes[Layout.id.at(offset)]
-                })
-            offset &+= Layout.long
+            entries.append(try Self.entry(of: bytes, at: offset, .init()))
+            offset &+= Record.Entry.size
         }
     }
 
     private static func checkVersion(
         of bytes: RawSpan, _ version: UInt32, at place: Corruption.Place
     ) throws(Ext4Error) {
-        guard bytes.byteCount >= Layout.header else {
+        guard bytes.byteCount >= Record.Header.size else {
             throw .corrupt(.accessControlList, at: place, .truncated)
         }
-        guard bytes[Layout.version] == version else {
+        guard bytes[Record.Header.version] == version else {
             throw .corrupt(
                 .accessControlList, at: place,
                 .field(
-                    "a_version", value: UInt64(bytes[Layout.version]), rule: "\(version)"))
+                    "a_version", value: UInt64(bytes[Record.Header.version]), rule: "\(version)"))
         }
     }
 
     private static func entry(
-        of bytes: RawSpan, at offset: Int, _ place: Corruption.Place, id: () -> UInt32?
+        of bytes: RawSpan, at offset: Int, _ place: Corruption.Place
     ) throws(Ext4Error) -> Entry {
-        let rawTag = bytes[Layout.tag.at(offset)]
-        guard let tag = Tag(rawValue: rawTag, id: id) else {
+        var place = place
+        place.byteOffset = offset
+        let left = bytes.byteCount &- offset
+        guard left >= Record.Entry.shortSize else {
+            throw .corrupt(.accessControlList, at: place, .truncated)
+        }
+        let number = bytes[Record.Entry.tag.at(offset)]
+        let id = left >= Record.Entry.size ? bytes[Record.Entry.id.at(offset)] : nil
+        guard let record = Record.Tag(rawValue: number), let tag = Tag(record, id: id) else {
             throw .corrupt(
                 .accessControlList, at: place,
-                .field("e_tag", value: UInt64(rawTag), rule: "a known tag, with its id"))
+                .field("e_tag", value: UInt64(number), rule: "a known tag, with its id"))
         }
-        return Entry(tag, Permissions(rawValue: bytes[Layout.permissions.at(offset)]))
+        return Entry(tag, Permissions(rawValue: bytes[Record.Entry.permissions.at(offset)]))
     }
 
     /// The encoding of the disk.
     var onDisk: [UInt8] {
-        var bytes = Self.littleEndian(Layout.diskVersion)
+        var bytes = Self.littleEndian(Record.diskVersion)
         for entry in entries {
-            bytes += Self.littleEndian(entry.tag.rawValue)
+            bytes += Self.littleEndian(entry.tag.record.rawValue)
             bytes += Self.littleEndian(entry.permissions.rawValue)
             if let id = entry.id { bytes += Self.littleEndian(id) }
         }
@@ -217,11 +209,11 @@ extension AccessControlList {
 
     /// The encoding of the attributes `system.posix_acl_access` and `system.posix_acl_default`.
     public var attributeValue: [UInt8] {
-        var bytes = Self.littleEndian(Layout.attributeVersion)
+        var bytes = Self.littleEndian(Record.attributeVersion)
         for entry in entries {
-            bytes += Self.littleEndian(entry.tag.rawValue)
+            bytes += Self.littleEndian(entry.tag.record.rawValue)
             bytes += Self.littleEndian(entry.permissions.rawValue)
-            bytes += Self.littleEndian(entry.id ?? Layout.noID)
+            bytes += Self.littleEndian(entry.id ?? Record.noID)
         }
         return bytes
     }

@@ -1,20 +1,11 @@
-// The names of encrypted files as they are shown without the key: `struct fscrypt_nokey_name`,
-//
-//   OFFSET SIZE
-//   0      8      the two parts of the directory hash, so that a look-up finds the right block
-//   8      1-149  the name's ciphertext, the first part of it when it is longer
-//   157    32     SHA-256 of the rest of the ciphertext, when it is longer
-//
-// as base64url, which has 252 characters at most. A name is found again by its ciphertext.
+// The names of encrypted files as they are shown without the key: the two parts of the directory
+// hash, so that a look-up finds the right block, then the name's ciphertext, of which the end is
+// replaced by its SHA-256 when it has more than 149 bytes; all that as base64url, which makes 252
+// characters at most. A name is found again by its ciphertext.
 
 /// The name of an encrypted file, as it is shown when the key is not there.
 struct EncryptedName: Hashable, Sendable {
-    private typealias Layout = EncryptedNameRecord
-
-    /// How much of a ciphertext is shown as it is.
-    static let shownBytes = Layout.digest &- Layout.bytes
-    /// `FSCRYPT_FNAME_MIN_MSG_LEN`: no ciphertext of a name is shorter.
-    static let minimumCiphertext = 16
+    private typealias Layout = EncryptedNameRecord.Layout
 
     /// What finds the name in its directory; zeros where the listing has no hash.
     let hash: DirectoryHash.Value
@@ -31,35 +22,37 @@ struct EncryptedName: Hashable, Sendable {
     ///   behind its name, as those of encrypted directories that fold case do. Zeros otherwise.
     /// - Returns: nil when it is too short to be one.
     init?(ciphertext: RawSpan, hash: DirectoryHash.Value = .init(major: 0, minor: 0)) {
-        guard ciphertext.byteCount >= Self.minimumCiphertext else { return nil }
+        guard ciphertext.byteCount >= EncryptedNameRecord.minimumCiphertext else { return nil }
         self.hash = hash
-        guard ciphertext.byteCount > Self.shownBytes else {
+        guard ciphertext.byteCount > Layout.bytes.count else {
             shown = ciphertext.copy()
             digest = nil
             return
         }
-        shown = ciphertext.copy(0..<Self.shownBytes)
+        shown = ciphertext.copy(0..<Layout.bytes.count)
         digest = SHA256.digest(
-            of: ciphertext.extracting(Self.shownBytes..<ciphertext.byteCount))
+            of: ciphertext.extracting(Layout.bytes.count..<ciphertext.byteCount))
     }
 
     /// Reads a name as it was shown.
     ///
     /// - Returns: nil when no encrypted file is ever shown with that name.
     init?(shownAs name: [UInt8]) {
-        guard name.count <= 255, let bytes = Base64URL.decode(name), bytes.count > Layout.bytes,
-            bytes.count <= Layout.digest || bytes.count == Layout.size
+        guard name.count <= 255, let bytes = Base64URL.decode(name),
+            bytes.count > Layout.bytes.lowerBound,
+            bytes.count <= Layout.bytes.upperBound
+                || bytes.count == Layout.digest.upperBound
         else { return nil }
         let raw = unsafe bytes.span.bytes
         hash = .init(major: raw[Layout.hashMajor], minor: raw[Layout.hashMinor])
-        shown = Array(bytes[Layout.bytes..<min(bytes.count, Layout.digest)])
-        digest = bytes.count == Layout.size ? Array(bytes[Layout.digest...]) : nil
+        shown = Array(bytes[Layout.bytes.clamped(to: 0..<bytes.count)])
+        digest = bytes.count == Layout.digest.upperBound ? Array(bytes[Layout.digest]) : nil
     }
 
     /// The name as it is shown.
     var bytes: [UInt8] {
         var name: [UInt8] = []
-        name.reserveCapacity(Layout.size)
+        name.reserveCapacity(Layout.digest.upperBound)
         for word in [hash.major, hash.minor] {
             for shift in stride(from: 0 as UInt32, through: 24, by: 8) {
                 name.append(UInt8(truncatingIfNeeded: word >> shift))
@@ -84,29 +77,17 @@ struct EncryptedName: Hashable, Sendable {
     }
 }
 
-/// The target of an encrypted symbolic link.
-enum EncryptedSymlink {
-    private typealias Layout = EncryptedSymlinkRecord
-
-    /// What the target is shown as without the key.
+extension EncryptedName {
+    /// What the target of an encrypted symbolic link is shown as without the key.
     ///
-    /// - Parameter contents: all bytes of the link, of which the inode has the count.
+    /// - Parameter contents: all bytes of the link.
     /// - Throws: `Ext4Error.corrupt` when they hold no ciphertext.
     static func shownTarget(
-        of contents: RawSpan, at inode: InodeNumber
+        ofSymlinkWith contents: RawSpan, at inode: InodeNumber
     ) throws(Ext4Error) -> [UInt8] {
-        guard contents.byteCount > Layout.path else {
+        let range = try EncryptedSymlinkRecord.ciphertext(in: contents, at: inode)
+        guard let name = EncryptedName(ciphertext: contents.extracting(range)) else {
             throw .corrupt(.symlink, at: .init(inode: inode), .truncated)
-        }
-        let length = Int(contents[Layout.length])
-        guard length <= contents.byteCount &- Layout.path,
-            let name = EncryptedName(
-                ciphertext: contents.extracting(Layout.path..<Layout.path &+ length))
-        else {
-            throw .corrupt(
-                .symlink, at: .init(inode: inode),
-                .field(
-                    "len", value: UInt64(length), rule: "at least 16 and within the link"))
         }
         return name.bytes
     }
