@@ -77,13 +77,14 @@ struct EncryptedName: Hashable, Sendable {
     }
 }
 
-extension EncryptedName {
-    /// What the target of an encrypted symbolic link is shown as without the key.
+/// The target of an encrypted symbolic link.
+enum EncryptedSymlink {
+    /// What the target is shown as without the key.
     ///
     /// - Parameter contents: all bytes of the link.
     /// - Throws: `Ext4Error.corrupt` when they hold no ciphertext.
     static func shownTarget(
-        ofSymlinkWith contents: RawSpan, at inode: InodeNumber
+        of contents: RawSpan, at inode: InodeNumber
     ) throws(Ext4Error) -> [UInt8] {
         let range = try EncryptedSymlinkRecord.ciphertext(in: contents, at: inode)
         guard let name = EncryptedName(ciphertext: contents.extracting(range)) else {

@@ -119,12 +119,12 @@ import Testing
         let ciphertext = (0..<32).map { UInt8($0) }
         let inode = InodeNumber(12)
         let contents = [32, 0] + ciphertext + [0]
-        let target = unsafe try EncryptedName.shownTarget(
-            ofSymlinkWith: contents.span.bytes, at: inode)
+        let target = unsafe try EncryptedSymlink.shownTarget(
+            of: contents.span.bytes, at: inode)
         #expect(target == name(ciphertext)?.bytes)
         for bad in [[], [32], [32, 0], Array(contents[..<33]), [15, 0] + ciphertext, [0, 0, 0]] {
             #expect(throws: Ext4Error.self) {
-                unsafe try EncryptedName.shownTarget(ofSymlinkWith: bad.span.bytes, at: inode)
+                unsafe try EncryptedSymlink.shownTarget(of: bad.span.bytes, at: inode)
             }
         }
     }
