@@ -30,6 +30,14 @@ struct AttributeEntry: Hashable, Sendable {
     let hash: UInt32
     /// Where the entry itself stands, from the start of the block or of the inode.
     let byteOffset: Int
+
+    /// The size of the value in bytes.
+    var valueSize: Int {
+        switch value {
+        case .inArea(let range): range.count
+        case .inode(_, let size): size
+        }
+    }
 }
 
 /// The entries of an attribute block, or of the area in an inode.

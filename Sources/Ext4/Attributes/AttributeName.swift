@@ -75,6 +75,9 @@ struct AttributeName: Hashable, Sendable {
     /// The name as user space sees it, or nil for one that the kernel keeps to itself.
     var userSpace: [UInt8]? {
         guard let text = prefix.text else { return nil }
+        // The two names that are whole with their prefix take nothing behind it.
+        let isWhole = prefix == .accessACL || prefix == .defaultACL
+        guard !isWhole || rest.isEmpty else { return nil }
         return Array(text.utf8) + rest
     }
 }

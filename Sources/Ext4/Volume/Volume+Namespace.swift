@@ -50,6 +50,11 @@ extension Volume {
                 .directoryBlock, at: place,
                 .broken("a name leads to inode \(number), which is free"))
         }
+        guard !inode.flags.contains(.attributeInode) else {
+            throw .corrupt(
+                .directoryBlock, at: place,
+                .broken("a name leads to inode \(number), which holds an attribute's value"))
+        }
         return inode
     }
 
