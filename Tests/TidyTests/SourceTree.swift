@@ -12,7 +12,7 @@ struct SourceFile {
     init(path: String, text: String) {
         self.path = path
         self.text = text
-        code = blanked(text)
+        code = path.hasSuffix(".swift") ? blanked(text) : ""
     }
 
     var lines: [Substring] { text.split(separator: "\n", omittingEmptySubsequences: false) }
@@ -39,21 +39,28 @@ enum SourceTree {
     /// The engine's files.
     static func engine() throws -> [SourceFile] { try swiftFiles(in: "Sources/Ext4") }
 
-    /// The files under `folder` whose name `isWanted` accepts; hidden folders are left out.
+    /// The text files under `folder` (all with an empty name) whose path `isWanted` accepts.
     static func files(
         in folder: String, where isWanted: (String) -> Bool
     ) throws -> [SourceFile] {
-        let base = root.appending(path: folder)
-        guard let walker = FileManager.default.enumerator(atPath: base.path) else {
+        try everything.get().filter {
+            (folder.isEmpty || $0.path.hasPrefix(folder + "/")) && isWanted($0.path)
+        }
+    }
+
+    /// Every text file but those of hidden folders, read once for all rules.
+    private static let everything = Result<[SourceFile], any Error> {
+        guard let walker = FileManager.default.enumerator(atPath: root.path) else {
             throw CocoaError(.fileReadNoSuchFile)
         }
         var found: [SourceFile] = []
-        for case let name as String in walker {
-            guard !name.split(separator: "/").contains(where: { $0.hasPrefix(".") }),
-                isWanted(name)
-            else { continue }
-            let path = folder.isEmpty ? name : folder + "/" + name
-            guard let text = try? String(contentsOf: root.appending(path: path), encoding: .utf8)
+        for case let path as String in walker {
+            guard !path.hasPrefix(".") else {
+                walker.skipDescendants()
+                continue
+            }
+            let data = FileManager.default.contents(atPath: root.appending(path: path).path)
+            guard let data, let text = String(data: data, encoding: .utf8), !text.contains("\0")
             else { continue }
             found.append(SourceFile(path: path, text: text))
         }
