@@ -67,6 +67,9 @@ let package = Package(
         .testTarget(
             name: "Ext4HostTests", dependencies: ["Ext4", "Ext4Host", "Ext4Command"],
             swiftSettings: settings),
+        // Needs e2fsprogs, attr, acl and, as root, the kernel's ext4 on loop devices.
+        .testTarget(
+            name: "Ext4AttributesTests", dependencies: ["Ext4"], swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]
