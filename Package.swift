@@ -31,10 +31,11 @@ let package = Package(
         // The doors to an operating system.
         .systemLibrary(
             name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .target(name: "CLinux"),
         .target(
             name: "Ext4Host",
             dependencies: [
-                "Ext4", "CArchive",
+                "Ext4", "CArchive", "CLinux",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),
         .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),

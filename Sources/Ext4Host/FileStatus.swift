@@ -64,4 +64,13 @@ struct FileStatus: Hashable, Sendable {
         }
         return FileStatus(status)
     }
+
+    /// The status of an entry of an open directory; a symbolic link is not followed.
+    static func of(_ name: CPath, in directory: Int32) -> FileStatus? {
+        var status = stat()
+        guard unsafe fstatat(directory, name.bytes, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
+            return nil
+        }
+        return FileStatus(status)
+    }
 }

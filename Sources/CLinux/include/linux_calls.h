@@ -1,0 +1,23 @@
+// Calls of the C library that Swift's Glibc module does not show, because it is built without
+// _GNU_SOURCE. Each is the call of that name and sets errno as that one does.
+#ifndef LINUX_CALLS_H
+#define LINUX_CALLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+int linux_fsetxattr(int fd, const char *name, const void *value, size_t size);
+int linux_fremovexattr(int fd, const char *name);
+int linux_lsetxattr(const char *path, const char *name, const void *value, size_t size);
+int linux_lremovexattr(const char *path, const char *name);
+
+// copy_file_range with both offsets given.
+ssize_t linux_copy_file_range(int in, int64_t in_offset, int out, int64_t out_offset, size_t size);
+
+// Makes this thread read and write file names as UTF-8, whatever the environment says, until
+// linux_locale_restore is given what this returns.
+void *linux_locale_utf8(void);
+void linux_locale_restore(void *previous);
+
+#endif

@@ -1,0 +1,45 @@
+#define _GNU_SOURCE
+#include "linux_calls.h"
+
+#include <locale.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+int linux_fsetxattr(int fd, const char *name, const void *value, size_t size) {
+    return fsetxattr(fd, name, value, size, 0);
+}
+
+int linux_fremovexattr(int fd, const char *name) { return fremovexattr(fd, name); }
+
+int linux_lsetxattr(const char *path, const char *name, const void *value, size_t size) {
+    return lsetxattr(path, name, value, size, 0);
+}
+
+int linux_lremovexattr(const char *path, const char *name) { return lremovexattr(path, name); }
+
+ssize_t linux_copy_file_range(int in, int64_t in_offset, int out, int64_t out_offset,
+                              size_t size) {
+    off_t from = in_offset, to = out_offset;
+    return copy_file_range(in, &from, out, &to, size, 0);
+}
+
+void *linux_locale_utf8(void) {
+    // Made once and never freed: threads may still use it when the process ends.
+    static locale_t utf8;
+    locale_t locale = __atomic_load_n(&utf8, __ATOMIC_ACQUIRE);
+    if (!locale) {
+        locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+        if (!locale) return NULL;
+        locale_t expected = (locale_t)0;
+        if (!__atomic_compare_exchange_n(&utf8, &expected, locale, 0, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE)) {
+            freelocale(locale);
+            locale = expected;
+        }
+    }
+    return uselocale(locale);
+}
+
+void linux_locale_restore(void *previous) {
+    if (previous) uselocale((locale_t)previous);
+}
