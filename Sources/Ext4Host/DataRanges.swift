@@ -1,4 +1,4 @@
-internal import Ext4
+package import Ext4
 
 /// The parts of a file that hold data, in order: what lies between them is holes, and blocks that
 /// were reserved and never written. They are found one by one, however many there are.
@@ -29,5 +29,17 @@ struct DataRanges {
         guard start >= position, end > start else { throw .invalidArgument }
         position = end
         return start..<end
+    }
+}
+
+extension Volume {
+    /// Reads up to `count` bytes of a file to the front of `buffer`, which has room for them.
+    package func read(
+        _ inode: Inode, at byteOffset: UInt64, count: Int, into buffer: inout [UInt8]
+    ) throws(Ext4Error) -> Int {
+        var span = buffer.mutableSpan
+        var bytes = unsafe span.mutableBytes
+        var target = bytes._mutatingExtracting(first: count)
+        return try read(inode, at: byteOffset, into: &target)
     }
 }

@@ -1,5 +1,5 @@
 internal import CLinux
-public import Ext4
+internal import Ext4
 internal import Glibc
 
 /// Gives a file of the host what the inode of an image says besides its contents.

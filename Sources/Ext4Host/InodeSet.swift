@@ -1,4 +1,4 @@
-public import Ext4
+package import Ext4
 
 /// A set of inode numbers: a bit each, in pages that exist only where a number was inserted. It
 /// never takes more than an eighth of a byte for each inode of the volume.

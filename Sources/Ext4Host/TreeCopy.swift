@@ -29,12 +29,12 @@ public final class TreeCopy {
     /// How many problems were told.
     public private(set) var problems: UInt64 = 0
 
-    /// Prepares a copy. Owners are set only where that is asked for, which takes root.
+    /// Prepares a copy. Owners are set as asked for, or when root asks.
     public init(
-        _ volume: Volume, settingOwners: Bool = geteuid() == 0, tell: @escaping (TransferEvent) -> Void
+        _ volume: Volume, settingOwners: Bool? = nil, tell: @escaping (TransferEvent) -> Void
     ) {
         self.volume = volume
-        metadata = FileMetadata(setsOwner: settingOwners)
+        metadata = FileMetadata(setsOwner: settingOwners ?? (geteuid() == 0))
         self.tell = tell
     }
 
@@ -196,12 +196,7 @@ extension TreeCopy {
         var position = range.lowerBound
         while position < range.upperBound {
             let wanted = Int(min(UInt64(buffer.count), range.upperBound - position))
-            let count: Int
-            do {
-                var span = buffer.mutableSpan
-                var target = unsafe span.mutableBytes.extracting(first: wanted)
-                count = try volume.read(entry.inode, at: position, into: &target)
-            }
+            let count = try volume.read(entry.inode, at: position, count: wanted, into: &buffer)
             guard count > 0 else { break }
             guard write(count, at: position, to: descriptor) else { return -1 }
             position += UInt64(count)

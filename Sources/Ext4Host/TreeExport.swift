@@ -265,9 +265,8 @@ extension TreeExport {
                 let wanted = Int(min(UInt64(buffer.count), range.upperBound - position))
                 var count = 0
                 do throws(Ext4Error) {
-                    var span = buffer.mutableSpan
-                    var target = unsafe span.mutableBytes.extracting(first: wanted)
-                    count = try volume.read(entry.inode, at: position, into: &target)
+                    count = try volume.read(
+                        entry.inode, at: position, count: wanted, into: &buffer)
                     guard count > 0 else { throw .endOfFile }
                 } catch {
                     // The rest is filled with zeros: the header has promised the size.
