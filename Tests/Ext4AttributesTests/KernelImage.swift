@@ -28,6 +28,7 @@ final class KernelImage {
     deinit { try? FileManager.default.removeItem(atPath: directory) }
 
     /// Mounts the volume by the kernel for as long as `body` runs.
+    @discardableResult
     func mounted<Result>(
         readOnly: Bool = false, _ body: (_ root: String) throws -> Result
     ) throws -> Result {
