@@ -71,6 +71,10 @@ let package = Package(
         // Needs e2fsprogs, attr, acl and, as root, the kernel's ext4 on loop devices.
         .testTarget(
             name: "Ext4AttributesTests", dependencies: ["Ext4"], swiftSettings: settings),
+        // Needs root, /dev/fuse and loop devices: says so and passes where they are missing.
+        .testTarget(
+            name: "Ext4MountTests", dependencies: ["Ext4", "Ext4Mount", "Ext4Command"],
+            swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

@@ -1,3 +1,69 @@
-// libfuse3's low-level API, at the version whose session loop takes a configuration object.
+// libfuse3's low-level API, at the version whose session loop takes a configuration object, and
+// the one message of the kernel's FUSE protocol that libfuse 3.14 does not know.
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
+// STATX_…, and a descriptor that wakes a thread: glibc's module does not show them to Swift.
+#include <linux/stat.h>
+#include <sys/eventfd.h>
+
+// The head of every request that the kernel sends.
+struct ext4_fuse_request {
+    uint32_t length;
+    uint32_t opcode;
+    uint64_t unique;
+    uint64_t node;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t pid;
+    uint16_t extension_length;
+    uint16_t padding;
+};
+
+// Requests that the session loop looks at before libfuse does.
+enum ext4_fuse_opcode {
+    EXT4_FUSE_READ = 15,
+    EXT4_FUSE_STATX = 52,
+};
+
+struct ext4_fuse_time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t reserved;
+};
+
+// The answer to FUSE_STATX, from protocol 7.39 on: the head of a reply, then the attributes.
+struct ext4_fuse_statx {
+    uint32_t length;
+    int32_t error;
+    uint64_t unique;
+
+    uint64_t valid_seconds;
+    uint32_t valid_nanoseconds;
+    uint32_t flags;
+    uint64_t spare[2];
+
+    uint32_t mask;
+    uint32_t block_size;
+    uint64_t attributes;
+    uint32_t link_count;
+    uint32_t uid;
+    uint32_t gid;
+    uint16_t mode;
+    uint16_t spare0;
+    uint64_t inode;
+    uint64_t size;
+    uint64_t blocks;
+    uint64_t attributes_mask;
+    struct ext4_fuse_time access_time;
+    struct ext4_fuse_time creation_time;
+    struct ext4_fuse_time change_time;
+    struct ext4_fuse_time modification_time;
+    uint32_t device_major;
+    uint32_t device_minor;
+    uint32_t volume_major;
+    uint32_t volume_minor;
+    uint64_t spare2[14];
+};
+
+_Static_assert(sizeof(struct ext4_fuse_request) == 40, "struct fuse_in_header");
+_Static_assert(sizeof(struct ext4_fuse_statx) == 16 + 32 + 256, "struct fuse_statx_out");

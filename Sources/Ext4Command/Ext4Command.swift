@@ -31,7 +31,7 @@ struct Ext4Command: ParsableCommand {
     static var subcommands: [any ParsableCommand.Type] {
         [
             InfoCommand.self, ListCommand.self, StatCommand.self, CatCommand.self,
-            GetCommand.self, ExportCommand.self, XattrCommand.self,
+            GetCommand.self, ExportCommand.self, XattrCommand.self, MountCommand.self,
         ]
     }
 

@@ -81,10 +81,8 @@ struct Tool {
     }
 
     /// The command was built beside the tests.
-    static let commandPath = Bundle(for: Marker.self).bundleURL.deletingLastPathComponent()
-        .appendingPathComponent("ext4").path
-
-    private final class Marker {}
+    static let commandPath = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appendingPathComponent("ext4").path
 }
 
 /// A directory that goes away with its owner.

@@ -1,0 +1,126 @@
+internal import ArgumentParser
+internal import Ext4
+internal import Ext4Host
+internal import Ext4Mount
+internal import Glibc
+internal import Synchronization
+
+/// `ext4 mount`: a volume as a directory of the system, through FUSE.
+struct MountCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mount",
+        abstract: "Mount a volume on a directory.",
+        discussion: """
+            The volume in IMAGE, an image file or a block device, appears under DIRECTORY. The \
+            command goes to the background and serves it until it is unmounted, with umount or, \
+            by an ordinary user, with fusermount3 -u. SIGTERM, SIGINT and SIGHUP unmount it too.
+
+            The volume is mounted read-only. One that was not unmounted cleanly is shown as its \
+            journal says it is; nothing is written to it.
+
+            What goes wrong before the volume is mounted is reported here, with a status that \
+            is not 0; what goes wrong later goes to the system's log.
+
+            OPTIONS are those of mount(8) and of the kernel's ext4, parted by commas. Those \
+            that say something when a volume is only read:
+
+              ro                  read-only; the default
+              sb=N                use the superblock at byte N * 1024
+              noload              leave the journal alone, show the volume as it lies
+              errors=continue|remount-ro|panic
+                                  panic: end the mount at the first corruption
+              noacl               neither show nor obey access control lists
+              nouser_xattr        do not show attributes of the user namespace
+              minixdf             count the volume's own structures in its size
+              allow_other         let all users in (the default for root)
+              allow_root          let root in
+              auto_unmount        unmount also when the process is killed
+              nosuid nodev noexec noatime ...
+                                  as with any mount
+
+            Other options of the kernel's ext4 are accepted; an unknown one is refused.
+            """)
+
+    @Argument(help: "The image file or block device.")
+    var image: String
+
+    @Argument(help: "The directory to mount it on.")
+    var directory: String
+
+    @Option(
+        name: [.customShort("o"), .customLong("options")],
+        help: ArgumentHelp("Options, parted by commas.", valueName: "options"))
+    var optionLists: [String] = []
+
+    @Flag(name: .shortAndLong, help: "Stay in the foreground.")
+    var foreground = false
+
+    @Flag(name: .shortAndLong, help: "Log what recovery, checks and the mount do.")
+    var verbose = false
+
+    func run() throws {
+        do throws(MountFailure) {
+            let options = try MountOptions(parsing: optionLists)
+            try options.checkReading()
+            let mountPoint = try Self.realPath(directory)
+            let source = try Self.realPath(image)
+            let log = MountLog(least: verbose ? .debug : .warning)
+
+            // From here on the child reports. Before it there is no thread and no lock.
+            let background = foreground ? nil : try Background.detach()
+            let volume = try open(source, options, log: log.log)
+            let mount = try Mount(
+                volume, source: source, at: mountPoint, options: options, log: log.log)
+            if options.writes == nil {
+                Complaint.write("mounted read-only, as with -o ro: there is no writing yet")
+            }
+            try mount.serve {
+                guard let background else { return }
+                log.useSystemLog()
+                background.reportReady()
+            }
+        } catch {
+            throw CommandFailure(error.description)
+        }
+    }
+
+    private func open(
+        _ source: String, _ options: MountOptions, log: Log
+    ) throws(MountFailure) -> Volume {
+        do throws(Ext4Error) {
+            return try options.open(try FileDevice(path: source), log: log)
+        } catch {
+            throw MountFailure(CommandFailure(opening: image, error).message ?? error.description)
+        }
+    }
+
+    /// The absolute path with no symbolic links, as the kernel's table of mounts shows it.
+    private static func realPath(_ path: String) throws(MountFailure) -> String {
+        let bytes = PathArgument(argument: path)?.bytes ?? []
+        guard let real = unsafe realpath(bytes.map { CChar(bitPattern: $0) } + [0], nil) else {
+            throw MountFailure("\(Quoted(bytes)): \(SystemFailure.words(for: errno))")
+        }
+        defer { unsafe free(real) }
+        return unsafe String(cString: real)
+    }
+}
+
+/// Where a mount's messages go: to the terminal while it is there, then to the system's log.
+private final class MountLog: Sendable {
+    private let least: LogLevel
+    private let usesSystemLog = Atomic(false)
+
+    init(least: LogLevel) { self.least = least }
+
+    var log: Log {
+        Log(least: least) { [self] level, message in
+            if usesSystemLog.load(ordering: .acquiring) {
+                SystemLog.send(level, message)
+            } else {
+                Complaint.write(message)
+            }
+        }
+    }
+
+    func useSystemLog() { usesSystemLog.store(true, ordering: .releasing) }
+}

@@ -1,0 +1,192 @@
+internal import CFuse3
+public import Ext4
+internal import Ext4Host
+internal import Glibc
+internal import Synchronization
+
+// A volume at a mount point, from mount(2) to the end of the process's part in it.
+//
+// The end comes from one of two sides: the kernel ends the session when the last user of the mount
+// is gone after an umount, or a signal asks for the end, and then the mount is taken down from
+// here, with whoever still uses it left with errors.
+
+/// A mounted volume.
+@safe
+public final class Mount {
+    private let fuse: OpaquePointer
+    private let session: Session
+    private let mountPoint: String
+    private let log: Log
+    /// The number of threads: one serves serial work, the others wait without a cost until it
+    /// blocks or has more than one request to serve.
+    private static let threadCount = 8
+
+    /// Mounts a volume.
+    ///
+    /// - Parameters:
+    ///   - source: what `mount` and `df` show as the device.
+    ///   - mountPoint: an existing directory, as an absolute path.
+    ///   - log: gets what goes wrong later, when nobody waits for an answer.
+    public init(
+        _ volume: Volume, source: String, at mountPoint: String, options: MountOptions,
+        log: Log = .none
+    ) throws(MountFailure) {
+        try Self.checkDirectory(mountPoint)
+        session = Session(
+            volume: volume, options: options,
+            imageDescriptor: (volume.device as? FileDevice)?.fileDescriptor, log: log)
+        self.mountPoint = mountPoint
+        self.log = log
+
+        FuseMessages.collect()
+        let list = Self.fuseOptions(source: source, options)
+        var operations = Session.operations()
+        let userData = unsafe Unmanaged.passUnretained(session).toOpaque()
+        let made = unsafe Self.withArguments(["ext4", "-o", list]) { arguments in
+            unsafe fuse_session_new(
+                &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, userData)
+        }
+        guard let made = unsafe made else {
+            throw MountFailure(FuseMessages.last ?? "the mount options were refused")
+        }
+        guard unsafe fuse_session_mount(made, mountPoint) == 0 else {
+            unsafe fuse_session_destroy(made)
+            throw MountFailure(
+                "cannot mount on \(mountPoint): \(FuseMessages.last ?? "the kernel refused")")
+        }
+        unsafe fuse = unsafe made
+    }
+
+    deinit { unsafe fuse_session_destroy(fuse) }
+
+    /// Serves the mount until it is unmounted, or until SIGINT, SIGTERM or SIGHUP.
+    ///
+    /// Returns when the mount is gone. The signals are blocked in the calling thread from here on.
+    ///
+    /// - Parameter whenReady: called once the kernel takes requests.
+    public func serve(whenReady: () -> Void = {}) throws(MountFailure) {
+        let signals = Self.blockSignals()
+        let loop = try unsafe SessionLoop(session: session, fuse: fuse)
+        guard loop.serveFirst() else {
+            unsafe fuse_session_unmount(fuse)
+            throw MountFailure("the kernel ended the session at its first request")
+        }
+        ReadAhead.raise(at: mountPoint)
+        whenReady()
+
+        let threads = WorkerThreads(loop, count: Self.threadCount)
+        let signal = threads.waitForEnd(orOneOf: signals)
+        if let signal { log(.info, "signal \(signal): unmounting \(mountPoint)") }
+        loop.stop()
+        threads.join()
+        // Closes the connection first, so a user of the mount cannot hold the end up.
+        unsafe fuse_session_unmount(fuse)
+    }
+
+    // MARK: - Steps
+
+    private static func checkDirectory(_ path: String) throws(MountFailure) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else {
+            throw MountFailure("\(path): \(String(systemError: errno))")
+        }
+        guard status.st_mode & S_IFMT == S_IFDIR else {
+            throw MountFailure("\(path): not a directory")
+        }
+    }
+
+    private static func fuseOptions(source: String, _ options: MountOptions) -> String {
+        let isRoot = geteuid() == 0
+        var list = ["ro", "default_permissions", "fsname=" + escaped(source), "subtype=ext4"]
+        // What root mounts, everybody sees, and programs and devices in it work: as with a mount
+        // by the kernel. FUSE has it the other way round. For others fusermount3 decides.
+        if isRoot { list += ["suid", "dev"] }
+        if options.allowsOther ?? isRoot, !options.allowsRoot { list.append("allow_other") }
+        if options.allowsRoot { list.append("allow_root") }
+        if options.unmountsItself { list.append("auto_unmount") }
+        list += options.kernelFlags
+        return list.joined(separator: ",")
+    }
+
+    /// A value in a list of options, where `,` parts and `\` escapes.
+    private static func escaped(_ value: String) -> String {
+        var escaped = ""
+        for character in value {
+            if character == "," || character == "\\" { escaped.append("\\") }
+            escaped.append(character)
+        }
+        return escaped
+    }
+
+    private static func withArguments<Result>(
+        _ words: [String], _ body: (inout fuse_args) -> Result
+    ) -> Result {
+        var arguments = unsafe fuse_args(argc: 0, argv: nil, allocated: 0)
+        for word in words { unsafe fuse_opt_add_arg(&arguments, word) }
+        defer { unsafe fuse_opt_free_args(&arguments) }
+        return unsafe body(&arguments)
+    }
+
+    private static func blockSignals() -> sigset_t {
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        for signal in [SIGINT, SIGTERM, SIGHUP, WorkerThreads.endSignal] {
+            unsafe sigaddset(&signals, signal)
+        }
+        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+        _ = Glibc.signal(SIGPIPE, SIG_IGN)
+        return signals
+    }
+}
+
+/// The threads of a session loop.
+@safe
+private final class WorkerThreads {
+    /// Sent to the waiting thread when a worker finds that the session has ended.
+    static let endSignal = SIGUSR1
+
+    private var threads: [pthread_t] = []
+
+    private final class Start {
+        let loop: SessionLoop
+        let waiting: pthread_t
+        init(_ loop: SessionLoop, waiting: pthread_t) {
+            self.loop = loop
+            self.waiting = waiting
+        }
+    }
+
+    init(_ loop: SessionLoop, count: Int) {
+        for _ in 0..<count {
+            let start = unsafe Unmanaged.passRetained(Start(loop, waiting: pthread_self()))
+            var thread = pthread_t()
+            let failed = unsafe pthread_create(
+                &thread, nil,
+                { start in
+                    guard let start = unsafe start else { return nil }
+                    let taken = unsafe Unmanaged<Start>.fromOpaque(start).takeRetainedValue()
+                    taken.loop.run()
+                    pthread_kill(taken.waiting, WorkerThreads.endSignal)
+                    return nil
+                }, start.toOpaque())
+            if failed != 0 {
+                unsafe start.release()
+            } else {
+                threads.append(thread)
+            }
+        }
+    }
+
+    /// Sleeps until the session has ended, or until a signal, which it returns.
+    func waitForEnd(orOneOf signals: sigset_t) -> Int32? {
+        var signals = signals
+        var signal: Int32 = 0
+        repeat {} while unsafe sigwait(&signals, &signal) != 0
+        return signal == Self.endSignal ? nil : signal
+    }
+
+    func join() {
+        for thread in threads { pthread_join(thread, nil) }
+        threads = []
+    }
+}

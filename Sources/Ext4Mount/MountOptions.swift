@@ -1,0 +1,166 @@
+public import Ext4
+
+// The options of a mount, by the names that ext4 has in the kernel and that mount(8) and FUSE
+// add. What matters for reading is heeded, what can only matter for writing is accepted, so that
+// a line of /etc/fstab that the kernel takes is taken here too; the rest is refused by its name.
+
+/// What `-o` said.
+public struct MountOptions: Hashable, Sendable {
+    /// Whether writing was asked for (`rw`), forbidden (`ro`) or left open.
+    public var writes: Bool?
+    /// The superblock to open the volume by, in units of 1 KiB (`sb=`).
+    public var superblock: UInt64?
+    /// Whether a journal that needs replay is left alone (`noload`, `norecovery`).
+    public var ignoresJournal = false
+    /// What happens at a corruption that is found while mounted (`errors=`).
+    public var errors: ErrorPolicy?
+    /// Whether POSIX access control lists are shown and obeyed (`acl`, `noacl`).
+    public var accessControlLists = true
+    /// Whether attributes of the `user.` namespace are shown (`user_xattr`, `nouser_xattr`).
+    public var userAttributes = true
+    /// Whether the volume's own structures count in its size (`minixdf`, `bsddf`).
+    public var countsOverhead = false
+    /// Whether others than the one who mounts have access (`allow_other`); nil for the default.
+    public var allowsOther: Bool?
+    /// Whether the system administrator has access too (`allow_root`).
+    public var allowsRoot = false
+    /// Whether the mount ends with the process, however that ends (`auto_unmount`).
+    public var unmountsItself = false
+    /// What the kernel's mount flags are set from: `nosuid`, `nodev`, `noexec`, `noatime` …
+    public var kernelFlags: [String] = []
+
+    /// What to do about a corruption that is found while mounted.
+    public enum ErrorPolicy: String, Hashable, Sendable {
+        /// The operation fails, others go on.
+        case goOn = "continue"
+        /// The volume is not written to any more.
+        case remountReadOnly = "remount-ro"
+        /// The mount ends.
+        case panic
+    }
+
+    /// The options of a mount with no `-o`.
+    public init() {}
+
+    /// Reads lists of options as `-o` takes them: names and `name=value`, parted by commas.
+    ///
+    /// Later ones win. Every name that is not known is in the failure.
+    public init(parsing lists: [String]) throws(MountFailure) {
+        var unknown: [String] = []
+        for list in lists {
+            for option in list.split(separator: ",") where !option.isEmpty {
+                if try !apply(option) {
+                    unknown.append(String(option.prefix { $0 != "=" }))
+                }
+            }
+        }
+        guard unknown.isEmpty else {
+            let noun = unknown.count == 1 ? "option" : "options"
+            throw MountFailure("unknown mount \(noun) \(unknown.joined(separator: ", "))")
+        }
+    }
+
+    /// Refuses options that ask for writing.
+    public func checkReading() throws(MountFailure) {
+        guard writes != true else {
+            throw MountFailure("mounting for writing is not possible yet: use -o ro")
+        }
+    }
+
+    /// Opens the volume on `device` as the options say.
+    public func open(_ device: any BlockDevice, log: Log) throws(Ext4Error) -> Volume {
+        var options = OpenOptions()
+        options.log = log
+        if ignoresJournal { options.journal = .ignore }
+        guard let superblock else { return try Volume.open(device, options: options) }
+        // `sb=` counts in KiB whatever the block size is, so the block size must be found out.
+        var failure = Ext4Error.invalidArgument
+        for sizeLog2 in UInt64(0)...6 where superblock & (1 << sizeLog2 - 1) == 0 {
+            options.superblock = .backup(
+                atBlock: BlockNumber(superblock >> sizeLog2), blockSize: 1024 << Int(sizeLog2))
+            do throws(Ext4Error) {
+                return try Volume.open(device, options: options)
+            } catch {
+                if case .corrupt = error, failure != .invalidArgument { continue }
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    // MARK: - One option
+
+    private mutating func apply(_ option: Substring) throws(MountFailure) -> Bool {
+        let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        let name = String(parts[0])
+        guard parts.count == 2 else { return applyFlag(name) }
+        return try applyValue(name, String(parts[1]))
+    }
+
+    private mutating func applyFlag(_ name: String) -> Bool {
+        switch name {
+        case "ro": writes = false
+        case "rw": writes = true
+        case "noload", "norecovery": ignoresJournal = true
+        case "acl": accessControlLists = true
+        case "noacl": accessControlLists = false
+        case "user_xattr": userAttributes = true
+        case "nouser_xattr": userAttributes = false
+        case "minixdf": countsOverhead = true
+        case "bsddf": countsOverhead = false
+        case "allow_other": allowsOther = true
+        case "allow_root": allowsRoot = true
+        case "auto_unmount": unmountsItself = true
+        case _ where Self.kernelFlagNames.contains(name): kernelFlags.append(name)
+        default: return Self.namesWithoutEffect.contains(name) || name.hasPrefix("x-")
+        }
+        return true
+    }
+
+    private mutating func applyValue(_ name: String, _ value: String) throws(MountFailure) -> Bool {
+        switch name {
+        case "sb":
+            guard let block = UInt64(value), block < 1 << 54 else {
+                throw MountFailure("sb=\(value): not a block number")
+            }
+            superblock = block
+        case "errors":
+            guard let policy = ErrorPolicy(rawValue: value) else {
+                throw MountFailure("errors=\(value): must be continue, remount-ro or panic")
+            }
+            errors = policy
+        default:
+            return Self.valuesWithoutEffect.contains(name) || name.hasPrefix("x-")
+        }
+        return true
+    }
+
+    /// Flags of any mount, which the kernel itself heeds.
+    private static let kernelFlagNames: Set<String> = [
+        "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "atime",
+        "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime",
+        "nostrictatime", "lazytime", "nolazytime",
+    ]
+
+    /// Names that say nothing to a volume that is only read, or that are always so here.
+    private static let namesWithoutEffect: Set<String> = [
+        // of mount(8) and /etc/fstab
+        "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail",
+        "_netdev", "loop", "silent", "loud", "default_permissions", "iversion", "noiversion",
+        // of ext4, about writing
+        "barrier", "nobarrier", "discard", "nodiscard", "delalloc", "nodelalloc",
+        "auto_da_alloc", "noauto_da_alloc", "journal_checksum", "nojournal_checksum",
+        "journal_async_commit", "dioread_lock", "dioread_nolock", "init_itable", "noinit_itable",
+        "block_validity", "noblock_validity", "i_version", "quota", "noquota", "usrquota",
+        "grpquota", "prjquota", "nombcache", "no_mbcache", "grpid", "bsdgroups", "nogrpid",
+        "sysvgroups", "debug", "oldalloc", "orlov", "mblk_io_submit", "nomblk_io_submit",
+        "prefetch_block_bitmaps", "no_prefetch_block_bitmaps",
+    ]
+
+    private static let valuesWithoutEffect: Set<String> = [
+        "comment", "data", "data_err", "commit", "barrier", "stripe", "resuid", "resgid",
+        "init_itable",
+        "inode_readahead_blks", "max_batch_time", "min_batch_time", "journal_ioprio",
+        "usrjquota", "grpjquota", "jqfmt", "max_dir_size_kb", "auto_da_alloc", "mb_optimize_scan",
+    ]
+}

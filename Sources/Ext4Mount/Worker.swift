@@ -1,0 +1,160 @@
+internal import CFuse3
+internal import Ext4
+internal import Glibc
+
+/// What one thread of a session loop has for itself: its buffers, its present request, and whether
+/// it is the reader.
+@safe
+final class Worker {
+    private let fuse: OpaquePointer
+    private let descriptor: Int32
+    private let stopDescriptor: Int32
+    private let baton: Baton
+    private let session: Session
+    /// The request, in memory that libfuse allocates.
+    private var request = unsafe fuse_buf()
+    /// Where replies are made.
+    private var scratch = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    /// Whether the thread reads the next request too.
+    private(set) var isReader = false
+    /// How long the thread looks for a request before it sleeps.
+    private var patience = Worker.longestLook
+
+    /// The longest time to look for a request, in nanoseconds: about what two wake-ups cost.
+    private static let longestLook: Int64 = 50_000
+    private static let shortestLook: Int64 = 5_000
+
+    init(_ loop: SessionLoop) {
+        unsafe fuse = unsafe loop.fuse
+        descriptor = loop.descriptor
+        stopDescriptor = loop.stopDescriptor
+        baton = loop.baton
+        session = loop.session
+    }
+
+    deinit {
+        unsafe free(request.mem)
+        unsafe scratch.deallocate()
+    }
+
+    // MARK: - The thread's own
+
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        unsafe pthread_key_create(&key, nil)
+        return key
+    }()
+
+    /// Makes this the worker of the calling thread while `body` runs.
+    func run(_ body: () -> Void) {
+        unsafe pthread_setspecific(Self.key, Unmanaged.passUnretained(self).toOpaque())
+        body()
+        pthread_setspecific(Self.key, nil)
+    }
+
+    /// The worker of the calling thread; nil outside of a session loop.
+    static var current: Worker? {
+        guard let worker = unsafe pthread_getspecific(key) else { return nil }
+        return unsafe Unmanaged<Worker>.fromOpaque(worker).takeUnretainedValue()
+    }
+
+    /// The calling thread's buffer of `size` bytes for a reply, good until the next call.
+    static func buffer(of size: Int) throws(Ext4Error) -> UnsafeMutableRawBufferPointer {
+        guard let current else { throw .invalidArgument }
+        return unsafe current.buffer(of: size)
+    }
+
+    private func buffer(of size: Int) -> UnsafeMutableRawBufferPointer {
+        if unsafe scratch.count < size {
+            unsafe scratch.deallocate()
+            unsafe scratch = .allocate(byteCount: size, alignment: 4096)
+        }
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: scratch[..<size])
+    }
+
+    // MARK: - Requests
+
+    /// Reads and serves requests until there are no more or another thread is the reader.
+    ///
+    /// Returns false when the session has ended.
+    func readAndServe() -> Bool {
+        isReader = true
+        while isReader {
+            guard receive() else { return false }
+            if hasMoreWaiting { handOver() }
+            process()
+        }
+        return true
+    }
+
+    /// Serves one request.
+    func serveOne() -> Bool {
+        guard receive() else { return false }
+        process()
+        return true
+    }
+
+    /// Lets another thread read on, because this one may be busy for a while.
+    func handOver() {
+        if isReader, baton.pass() { isReader = false }
+    }
+
+    private func process() {
+        guard let memory = unsafe request.mem,
+            unsafe request.size >= MemoryLayout<ext4_fuse_request>.size
+        else { return }
+        let head = unsafe memory.loadUnaligned(as: ext4_fuse_request.self)
+        guard head.opcode == EXT4_FUSE_STATX.rawValue else {
+            unsafe fuse_session_process_buf(fuse, &request)
+            return
+        }
+        var answer = session.extendedStatus(head)
+        unsafe write(descriptor, &answer, Int(answer.length))
+    }
+
+    /// Waits for the next request; false when there will be none.
+    private func receive() -> Bool {
+        let start = Self.now
+        while true {
+            switch unsafe fuse_session_receive_buf(fuse, &request) {
+            case 1...: return true
+            case -EINTR: continue
+            case -EAGAIN: break
+            default: return false
+            }
+            if Self.now - start < patience {
+                sched_yield()
+                continue
+            }
+            guard sleepUntilReadable() else { return false }
+            // It was worth looking, or would have been, when the request came soon.
+            patience =
+                Self.now - start < 2 * Self.longestLook ? Self.longestLook : patience / 2
+            if patience < Self.shortestLook { patience = 0 }
+        }
+    }
+
+    /// Sleeps until there is a request; false when the loop is to end.
+    private func sleepUntilReadable() -> Bool {
+        var watched = (
+            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: stopDescriptor, events: Int16(POLLIN), revents: 0)
+        )
+        let ready = unsafe withUnsafeMutableBytes(of: &watched) { watched in
+            unsafe poll(watched.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, -1)
+        }
+        return ready < 0 || watched.1.revents == 0
+    }
+
+    /// Whether the kernel has another request already.
+    private var hasMoreWaiting: Bool {
+        var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&watched, 1, 0) > 0 && watched.revents & Int16(POLLIN) != 0
+    }
+
+    private static var now: Int64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+}
