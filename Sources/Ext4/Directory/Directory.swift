@@ -70,13 +70,34 @@ struct Directory: Sendable {
         return nil
     }
 
+    /// The entry of an encrypted directory that is shown as `name`, or nil.
+    func find(_ name: EncryptedName) throws(Ext4Error) -> DirectoryRecord? {
+        if isIndexed, let index = try HTreeIndex(self) {
+            return try index.find(name)
+        }
+        var block: UInt64 = 0
+        while block < blockCount {
+            let found = try find(in: LogicalBlock(block)) { name.matches(ciphertext: $0) }
+            if let found { return found }
+            block += 1
+        }
+        return nil
+    }
+
     /// The entry named `name` in one block, or nil.
     func find(_ name: RawSpan, in block: LogicalBlock) throws(Ext4Error) -> DirectoryRecord? {
+        try find(in: block) { $0.isEqual(to: name) }
+    }
+
+    /// The first entry in one block whose name `isWanted`, or nil.
+    func find(
+        in block: LogicalBlock, _ isWanted: (RawSpan) -> Bool
+    ) throws(Ext4Error) -> DirectoryRecord? {
         let buffer = try self.buffer(of: block)
         return try buffer.withBytes { (bytes) throws(Ext4Error) in
             var found: DirectoryRecord?
             _ = try forEach(in: bytes, of: block, from: 0) { (record, candidate, _) in
-                guard candidate.isEqual(to: name) else { return true }
+                guard isWanted(candidate) else { return true }
                 found = record
                 return false
             }

@@ -2,7 +2,8 @@
 struct HTreeIndex {
     private let directory: Directory
     private let root: HTreeNode.Root
-    private let hash: DirectoryHash
+    /// The hash by which the index orders names.
+    let hash: DirectoryHash
 
     /// The index of `directory`, or nil when its hash cannot be computed here: an unknown version,
     /// or one that needs a key or the folding of names. Look-ups go through all blocks then.
@@ -40,6 +41,19 @@ struct HTreeIndex {
     /// The entry named `name`, or nil.
     func find(_ name: RawSpan) throws(Ext4Error) -> DirectoryRecord? {
         guard let wanted = hash.hash(of: name)?.major else { return nil }
+        return try find(wanted) { $0.isEqual(to: name) }
+    }
+
+    /// The entry of an encrypted directory that is shown as `name`, or nil. Such a name brings the
+    /// hash of what it stands for.
+    func find(_ name: EncryptedName) throws(Ext4Error) -> DirectoryRecord? {
+        try find(name.hash.major) { name.matches(ciphertext: $0) }
+    }
+
+    /// The first entry that `isWanted` among those whose names have the hash `wanted`, or nil.
+    private func find(
+        _ wanted: UInt32, _ isWanted: (RawSpan) -> Bool
+    ) throws(Ext4Error) -> DirectoryRecord? {
         var frames = [try frame(of: LogicalBlock(0), isRoot: true, hash: wanted)]
         try descend(&frames, hash: wanted)
         // Names with the same hash may go on in the next leaf, which says so in its entry's lowest
@@ -49,7 +63,8 @@ struct HTreeIndex {
             budget -= 1
             guard let leaf = frames.last else { return nil }
             let block = leaf.buffer.withBytes { leaf.node.block($0, leaf.index) }
-            if let found = try directory.find(name, in: try checked(block)) { return found }
+            let found = try directory.find(in: try checked(block), isWanted)
+            if let found { return found }
             guard try advance(&frames, hash: wanted) else { return nil }
         }
         throw .corrupt(.htreeNode, at: .init(inode: directory.owner.inode), .cycle)

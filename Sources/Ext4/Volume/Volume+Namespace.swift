@@ -124,7 +124,7 @@ extension Volume {
         _ body: (DirectoryEntry) throws(Ext4Error) -> Bool
     ) throws(Ext4Error) {
         guard directory.isDirectory else { throw .notDirectory }
-        let shown = ShownNames(superblock, directory)
+        let shown = try shownNames(of: directory)
         if directory.usesInlineData {
             try inlineDirectory(directory).forEach(from: position) {
                 (inode, type, name, next) throws(Ext4Error) in
@@ -222,13 +222,35 @@ extension Volume {
             }
             return found
         }
-        var found: InodeNumber?
-        try blockDirectory(directory).forEach { (record, candidate, _) in
-            guard wanted.matches(ciphertext: candidate) else { return true }
-            found = record.inode
-            return false
+        let entry = try blockDirectory(directory).find(wanted)
+        return entry?.inode
+    }
+
+    /// How the names of `directory` are shown.
+    private func shownNames(of directory: Inode) throws(Ext4Error) -> ShownNames {
+        guard directory.isEncrypted else { return ShownNames(isEncrypted: false, hash: nil) }
+        // Linux lists these in the order of their hashes, and puts the hash into the shown name.
+        // Where names keep their hash behind them, it is that one.
+        let isIndexed = directory.flags.contains(.index) && !directory.usesInlineData
+        let isHashed =
+            superblock.compatible.contains(.dirIndex)
+            && (isIndexed || directory.usesInlineData
+                || directory.size >> UInt64(superblock.blockSizeLog2) == 1)
+        guard isHashed, !directory.flags.contains(.casefold) else {
+            return ShownNames(isEncrypted: true, hash: nil)
         }
-        return found
+        if isIndexed {
+            // The index may have another hash than the volume would give a new one.
+            let index = try HTreeIndex(blockDirectory(directory))
+            return ShownNames(isEncrypted: true, hash: index?.hash)
+        }
+        let seed = superblock.hashSeed
+        guard seed.count == 4 else { return ShownNames(isEncrypted: true, hash: nil) }
+        let version = DirectoryHash.Version(rawValue: superblock.defaultHashVersion)
+            .resolved(isUnsigned: superblock.flags & 2 != 0)
+        return ShownNames(
+            isEncrypted: true,
+            hash: DirectoryHash(version, seed: (seed[0], seed[1], seed[2], seed[3])))
     }
 
     private func blockDirectory(_ inode: Inode) throws(Ext4Error) -> Directory {
@@ -247,25 +269,8 @@ extension Volume {
 
 /// How the names of one directory are shown: as they are, or when they are encrypted, encoded.
 private struct ShownNames {
-    private let isEncrypted: Bool
-    private let hash: DirectoryHash?
-
-    init(_ superblock: Superblock, _ directory: Inode) {
-        isEncrypted = directory.isEncrypted
-        // Linux lists these in the order of their hashes, and puts the hash into the shown name.
-        let isHashed =
-            superblock.compatible.contains(.dirIndex)
-            && (directory.flags.contains(.index) || directory.usesInlineData
-                || directory.size >> UInt64(superblock.blockSizeLog2) == 1)
-        let seed = superblock.hashSeed
-        guard isEncrypted, isHashed, !directory.flags.contains(.casefold), seed.count == 4 else {
-            hash = nil
-            return
-        }
-        let version = DirectoryHash.Version(rawValue: superblock.defaultHashVersion)
-            .resolved(isUnsigned: superblock.flags & 2 != 0)
-        hash = DirectoryHash(version, seed: (seed[0], seed[1], seed[2], seed[3]))
-    }
+    let isEncrypted: Bool
+    let hash: DirectoryHash?
 
     func name(_ bytes: RawSpan, storedHash: (major: UInt32, minor: UInt32)?) -> FileName {
         let copy = bytes.copy()
