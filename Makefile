@@ -9,7 +9,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 # One release build serves the demo, the tests, the benchmarks and `make install`.
 RELEASE := -c release --static-swift-stdlib
-LINTED := Sources Tests Examples Package.swift
+LINTED := $(wildcard Sources Tests Examples Benchmarks Fuzz) Package.swift
 export SWIFT
 
 .PHONY: help
@@ -19,7 +19,7 @@ help: ## Show this list.
 
 .PHONY: demo
 demo: dependencies-demo ## Make an image (or take IMAGE=file), show it, mount it read-only, check it.
-	@$(MAKE) --no-print-directory release
+	@$(SWIFT) build $(RELEASE) --product ext4
 	@scripts/demo $(if $(IMAGE),'$(IMAGE)')
 
 .PHONY: test
@@ -55,8 +55,9 @@ embedded: ## Compile the engine as Embedded Swift, for a machine without an oper
 	@scripts/embedded
 
 .PHONY: install
-install: release ## Install the command under PREFIX (/usr/local).
-	install -D -m 0755 .build/release/ext4 '$(DESTDIR)$(PREFIX)/bin/ext4'
+install: dependencies-build ## Install the command under PREFIX (/usr/local).
+	@$(SWIFT) build $(RELEASE) --product ext4
+	install -D -s -m 0755 .build/release/ext4 '$(DESTDIR)$(PREFIX)/bin/ext4'
 
 .PHONY: clean
 clean: ## Remove what was built.

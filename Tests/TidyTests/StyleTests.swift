@@ -141,23 +141,11 @@ func pathViolations(in files: [SourceFile]) -> [String] {
         expectNone(try pathViolations(in: projectTexts()))
     }
 
-    /// Every text of the project but pictures, images and what was built.
+    /// Every text of the project.
     private func projectTexts() throws -> [SourceFile] {
-        let endings = [".swift", ".md", ".c", ".h", ".sh", ".yml", ".json", ".modulemap"]
-        var files: [SourceFile] = []
-        for folder in ["Sources", "Tests", "Examples", "Benchmarks", "docs"] {
-            files += try SourceTree.files(in: folder) { name in
-                endings.contains { name.hasSuffix($0) }
-            }
-        }
-        files += try SourceTree.files(in: "scripts") { _ in true }
-        let single = [
-            "Makefile", ".ci/run", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Package.swift",
-        ]
-        for name in single {
-            files.append(SourceFile(path: name, text: try SourceTree.text(of: name)))
-        }
-        return files
+        let others = [".ci/run"].map { ($0, try? SourceTree.text(of: $0)) }
+        return try SourceTree.files(in: "") { !$0.hasPrefix("LICENSE") }
+            + others.map { SourceFile(path: $0.0, text: $0.1 ?? "") }
     }
 
     // Each rule is shown to find what it looks for.
