@@ -75,6 +75,9 @@ let package = Package(
         .testTarget(
             name: "Ext4MountTests", dependencies: ["Ext4", "Ext4Mount", "Ext4Command"],
             swiftSettings: settings),
+        // Journals that the kernel and debugfs left dirty. Needs e2fsprogs; as root it mounts.
+        .testTarget(
+            name: "Ext4JournalTests", dependencies: ["Ext4", "Ext4Host"], swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

@@ -157,6 +157,24 @@ struct LogWriter {
     /// Recomputes the checksum at the end of a descriptor or revoke block.
     mutating func fixTail(_ index: UInt32) { set(index, withTail(get(index))) }
 
+    /// Makes the checksums of a block right again after a change of any field.
+    mutating func fixChecksums(of index: UInt32) {
+        guard hasCRC32C else { return }
+        var block = get(index)
+        if index == 0 {
+            block.put32(0xFC, 0)
+            block.put32(0xFC, crc32c(block, seed: ~0))
+        } else if block.get32(0) == Self.magic {
+            if block.get32(4) == 2 {
+                block.put32(16, 0)
+                block.put32(16, crc32c(block, seed: seed))
+            } else {
+                block = withTail(block)
+            }
+        }
+        set(index, block)
+    }
+
     /// A descriptor and what it announces.
     mutating func log(_ blocks: [(target: UInt64, contents: [UInt8])]) {
         var descriptor = header(1)
