@@ -124,7 +124,7 @@ func differingBlocks(
         func differs(_ range: Range<Int>) -> Bool {
             unsafe x.withUnsafeBytes { x in
                 unsafe y.withUnsafeBytes { y in
-                    guard let a = unsafe x.baseAddress, let b = unsafe y.baseAddress else {
+                    guard let a = x.baseAddress, let b = y.baseAddress else {
                         return false
                     }
                     return unsafe memcmp(a + range.lowerBound, b + range.lowerBound, range.count)

@@ -19,10 +19,11 @@ extension Recovery {
 
         let end = try LogEnd.find(in: area, format, log: log)
         try scan.checkFastCommits(expecting: end)
-        let logged = try scan.loggedBlocks(until: end, on: volume)
+        let logged = try scan.loggedBlocks(until: end)
         var blocks = newestCopies(of: logged)
         let revokedCount = try scan.dropRevoked(from: &blocks, until: end)
         try scan.verify(blocks)
+        try scan.checkTargets(of: blocks, on: volume)
 
         let report = RecoveryReport(
             firstTransaction: superblock.sequence,
@@ -96,9 +97,7 @@ private struct LogScan {
     }
 
     /// Collects every copy in the log, in its order.
-    func loggedBlocks(
-        until end: TransactionID, on volume: JournalledVolume
-    ) throws(Ext4Error) -> [LoggedBlock] {
+    func loggedBlocks(until end: TransactionID) throws(Ext4Error) -> [LoggedBlock] {
         var logged: [LoggedBlock] = []
         let start = area.superblock.start
         try forEachControlBlock(until: end) { (kind, walk) throws(Ext4Error) in
@@ -106,23 +105,12 @@ private struct LogScan {
             let tags = unsafe JournalTag.all(in: walk.block.span.bytes, format)
             for tag in tags {
                 guard let index = walk.skipLoggedBlock() else { throw changed() }
-                let target = tag.target.rawValue
-                guard
-                    target >= volume.firstDataBlock, target < volume.blocksCount,
-                    !area.location.contains(tag.target)
-                else {
-                    throw .corrupt(
-                        .journal, at: .init(block: try area.place(of: walk.index)),
-                        .field(
-                            "t_blocknr", value: target,
-                            rule: "a block of the volume outside the journal"))
-                }
                 // Distances are those in the ring, so that they grow with the log's order.
                 let distance =
                     index >= start ? index &- start : index &+ area.blockCount &- start
                 logged.append(
                     LoggedBlock(
-                        target: target, distance: distance, sequence: walk.sequence,
+                        target: tag.target.rawValue, distance: distance, sequence: walk.sequence,
                         checksum: tag.checksum, isEscaped: tag.isEscaped))
             }
         }
@@ -182,6 +170,44 @@ private struct LogScan {
                     .checksum(stored: block.checksum, computed: computed))
             }
         }
+    }
+
+    /// Checks that everything that will be written lies on the volume and outside the journal.
+    func checkTargets(
+        of blocks: [LoggedBlock], on volume: JournalledVolume
+    ) throws(Ext4Error) {
+        let blocksCount = max(volume.blocksCount, try blocksCount(in: blocks))
+        for block in blocks {
+            guard
+                block.target >= volume.firstDataBlock, block.target < blocksCount,
+                !area.location.contains(BlockNumber(block.target))
+            else {
+                let index = area.index(area.superblock.start, advancedBy: block.distance)
+                throw .corrupt(
+                    .journal, at: .init(block: try area.place(of: index)),
+                    .field(
+                        "t_blocknr", value: block.target,
+                        rule: "a block of the volume outside the journal"))
+            }
+        }
+    }
+
+    /// How many blocks the volume will have, when the log holds its superblock: it may just have
+    /// grown, and what is new stands in the log behind the old end. Never more than the device.
+    private func blocksCount(in blocks: [LoggedBlock]) throws(Ext4Error) -> UInt64 {
+        let size = UInt64(format.blockSize)
+        let position = blocks.firstPosition(from: Superblock.byteOffset / size)
+        guard
+            position < blocks.count, blocks[position].target == Superblock.byteOffset / size
+        else { return 0 }
+        var bytes = [UInt8](repeating: 0, count: format.blockSize)
+        try area.read(
+            area.index(area.superblock.start, advancedBy: blocks[position].distance), into: &bytes)
+        let offset = Int(Superblock.byteOffset % size)
+        let record = unsafe bytes.span.bytes.extracting(offset..<offset &+ Superblock.byteCount)
+        // One that is not sound is found when the volume is read again; it lends no blocks.
+        guard let superblock = try? Superblock(parsing: record) else { return 0 }
+        return min(superblock.blocksCount, area.device.byteCount / size)
     }
 
     /// Walks through the whole transactions of the log.

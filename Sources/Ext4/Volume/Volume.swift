@@ -39,6 +39,7 @@ public final class Volume: Sendable {
         let replayed = recovery.overlay(over: device)
         let fresh = try source.read(again: replayed, options: options)
         try checkFeatures(of: fresh.superblock, recovers: true)
+        try checkContinuity(from: source.superblock, to: fresh.superblock)
         options.log(.info, "journal replayed in memory: \(recovery.report)")
         return Volume(replayed, fresh, recovery: recovery.report, options: options)
     }

@@ -106,7 +106,7 @@ import Testing
     private func isSame(_ a: [UInt8], _ b: [UInt8], in range: Range<Int>) -> Bool {
         unsafe a.withUnsafeBytes { a in
             unsafe b.withUnsafeBytes { b in
-                guard let x = unsafe a.baseAddress, let y = unsafe b.baseAddress else {
+                guard let x = a.baseAddress, let y = b.baseAddress else {
                     return false
                 }
                 return unsafe memcmp(x + range.lowerBound, y + range.lowerBound, range.count) == 0
