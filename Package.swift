@@ -26,7 +26,8 @@ let package = Package(
     targets: [
         // The engine: standard library only.
         .target(name: "CCRC32C"),
-        .target(name: "Ext4", dependencies: ["CCRC32C"], swiftSettings: settings),
+        .target(name: "CMonitor"),
+        .target(name: "Ext4", dependencies: ["CCRC32C", "CMonitor"], swiftSettings: settings),
 
         // The doors to an operating system.
         .systemLibrary(

@@ -3,7 +3,8 @@ import Synchronization
 /// One metadata block in memory. Holding a reference is pinning it.
 @safe
 final class Buffer: @unchecked Sendable {
-    // The contents are written once, before the buffer is handed to anyone, and only read after.
+    // Filled before the buffer is handed to anyone. Later changes come through a handle, under the
+    // lock of whatever structure the block belongs to.
     private let storage: UnsafeMutableRawPointer
     private let byteCount: Int
     /// The block's number on the volume.
@@ -11,6 +12,8 @@ final class Buffer: @unchecked Sendable {
     /// What the contents were last found to be, so that a checksum is computed once a load and not
     /// once a look: `Verification.rawValue`, 0 for nothing.
     private let verified = Atomic<UInt64>(0)
+    /// The transaction that changed the contents last, one more than its number; 0 for none.
+    private let changedBy = Atomic<UInt64>(0)
     /// How often the block was wanted since its queue looked; the shard's lock guards it.
     var frequency: UInt8 = 0
 
@@ -62,6 +65,23 @@ final class Buffer: @unchecked Sendable {
         _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try body(unsafe RawSpan(_unsafeStart: UnsafeRawPointer(storage), byteCount: byteCount))
+    }
+
+    /// The transaction that changed the contents last.
+    var transaction: TransactionID? {
+        get {
+            let value = changedBy.load(ordering: .relaxed)
+            return value == 0 ? nil : TransactionID(UInt32(truncatingIfNeeded: value &- 1))
+        }
+        set { changedBy.store(newValue.map { UInt64($0.rawValue) &+ 1 } ?? 0, ordering: .relaxed) }
+    }
+
+    /// Runs `body` on the contents, to change them; for handles only.
+    func withMutableBytes<Result, Failure: Error>(
+        _ body: (inout MutableRawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        var bytes = unsafe MutableRawSpan(_unsafeStart: storage, byteCount: byteCount)
+        return try body(&bytes)
     }
 
     /// Runs `check` on the contents unless they were found good as `verification` before.

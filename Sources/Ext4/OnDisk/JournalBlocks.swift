@@ -122,7 +122,7 @@ struct JournalTag: Hashable, Sendable {
         static let checksumV3 = Field<UInt32>.be(12)  // t_checksum
     }
 
-    private enum Flag {
+    enum Flag {
         static let escaped: UInt16 = 1  // JBD2_FLAG_ESCAPE
         static let sameUUID: UInt16 = 2  // JBD2_FLAG_SAME_UUID
         static let last: UInt16 = 8  // JBD2_FLAG_LAST_TAG

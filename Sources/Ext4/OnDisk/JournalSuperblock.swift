@@ -194,7 +194,7 @@ struct JournalSuperblock: Hashable, Sendable {
         updateChecksum(&bytes)
     }
 
-    private static func updateChecksum(_ bytes: inout MutableRawSpan) {
+    static func updateChecksum(_ bytes: inout MutableRawSpan) {
         guard
             bytes[Layout.blockType] == JournalHeader.superblockV2,
             bytes[Layout.incompatible] & (Feature.checksumV2 | Feature.checksumV3) != 0

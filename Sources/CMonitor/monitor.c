@@ -1,0 +1,32 @@
+#include "monitor.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct ext4_monitor {
+    pthread_mutex_t mutex;
+    pthread_cond_t condition;
+};
+
+ext4_monitor *ext4_monitor_create(void) {
+    ext4_monitor *monitor = malloc(sizeof *monitor);
+    if (monitor == NULL) return NULL;
+    pthread_mutex_init(&monitor->mutex, NULL);
+    pthread_cond_init(&monitor->condition, NULL);
+    return monitor;
+}
+
+void ext4_monitor_destroy(ext4_monitor *monitor) {
+    pthread_cond_destroy(&monitor->condition);
+    pthread_mutex_destroy(&monitor->mutex);
+    free(monitor);
+}
+
+void ext4_monitor_lock(ext4_monitor *monitor) { pthread_mutex_lock(&monitor->mutex); }
+void ext4_monitor_unlock(ext4_monitor *monitor) { pthread_mutex_unlock(&monitor->mutex); }
+void ext4_monitor_wait(ext4_monitor *monitor) {
+    pthread_cond_wait(&monitor->condition, &monitor->mutex);
+}
+void ext4_monitor_broadcast(ext4_monitor *monitor) {
+    pthread_cond_broadcast(&monitor->condition);
+}
