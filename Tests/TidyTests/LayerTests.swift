@@ -80,7 +80,7 @@ func importViolations(in files: [SourceFile]) -> [String] {
                 words[..<at].allSatisfy({
                     ["internal", "public", "private", "fileprivate", "package"].contains($0)
                 }),
-                !["Synchronization", "CCRC32C"].contains(words[at + 1])
+                !["Synchronization", "CCRC32C", "CMonitor"].contains(words[at + 1])
             else { return nil }
             return "\(file.path):\(number + 1): imports \(words[at + 1])"
         }
