@@ -19,7 +19,7 @@ extension Session {
         attributes.st_uid = inode.userID
         attributes.st_gid = inode.groupID
         attributes.st_rdev = inode.device?.packed ?? 0
-        attributes.st_size = off_t(clamping: inode.size)
+        attributes.st_size = off_t(clamping: volume.shownSize(of: inode))
         attributes.st_blksize = blksize_t(volume.blockSize)
         attributes.st_blocks = blkcnt_t(clamping: inode.blocks512)
         attributes.st_atim = timespec(inode.accessTime)
@@ -58,7 +58,7 @@ extension Session {
         answer.gid = inode.groupID
         answer.mode = inode.mode.rawValue
         answer.inode = UInt64(inode.number.rawValue)
-        answer.size = inode.size
+        answer.size = volume.shownSize(of: inode)
         answer.blocks = inode.blocks512
         answer.access_time = ext4_fuse_time(inode.accessTime)
         answer.modification_time = ext4_fuse_time(inode.modificationTime)

@@ -167,6 +167,14 @@ extension Volume {
         return target
     }
 
+    /// The size that `stat` tells: `i_size`, but of an encrypted symbolic link the length of the
+    /// target that is shown, as programs read as many bytes as they were told of.
+    public func shownSize(of inode: Inode) -> UInt64 {
+        guard inode.isEncrypted, inode.type == .symlink else { return inode.size }
+        guard let target = try? symlinkTarget(of: inode) else { return inode.size }
+        return UInt64(target.count)
+    }
+
     /// The bytes of a link's target as they are stored; its size was checked.
     private func storedTarget(of inode: Inode) throws(Ext4Error) -> [UInt8] {
         // A short target stands in `i_block`: the link has no blocks but those of attributes.
