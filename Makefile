@@ -30,6 +30,10 @@ test: dependencies-test ## Run every test that is quick enough for every day.
 test-all: dependencies-test ## Run every test, the slow ones too.
 	@scripts/test --all
 
+.PHONY: fuzz
+fuzz: dependencies-fuzz ## Feed damaged volumes to the engine for FUZZ_SECONDS (120).
+	@scripts/fuzz $(FUZZ_SECONDS)
+
 .PHONY: check
 check: lint test ## Format lint, build, and `make test`: what a change must pass.
 

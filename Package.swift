@@ -79,6 +79,10 @@ let package = Package(
         // Journals that the kernel and debugfs left dirty. Needs e2fsprogs; as root it mounts.
         .testTarget(
             name: "Ext4JournalTests", dependencies: ["Ext4", "Ext4Host"], swiftSettings: settings),
+        // Damaged volumes, and the finds of the fuzzer; shares its sources with `scripts/fuzz`.
+        .testTarget(
+            name: "MalformedImageTests", dependencies: ["Ext4", "Ext4Verify"],
+            swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

@@ -53,7 +53,7 @@ final class GroupTable: Sendable {
     /// Without meta_bg, and before `s_first_meta_bg`, the table follows the superblock. Behind it,
     /// each block lies in the first group of those it describes, with copies in the second and the
     /// last one.
-    private func location(ofDescriptorBlock index: UInt32) -> BlockNumber {
+    func location(ofDescriptorBlock index: UInt32) -> BlockNumber {
         let superblock = reader.superblock
         // With 1 KiB blocks the primary superblock is in block 1, even where bigalloc lets the
         // first group start at block 0.

@@ -28,7 +28,7 @@ struct HTreeNode {
     }
 
     /// Where the root's facts stand: behind the entries of `.` and `..`, 12 bytes each.
-    private static let rootBase = 24
+    static let rootBase = 24
 
     enum CountLayout {  // struct dx_countlimit
         static let limit = Field<UInt16>.le(0)  // limit
