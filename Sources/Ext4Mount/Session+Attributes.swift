@@ -157,6 +157,10 @@ extension Session {
 
     // MARK: - ioctl
 
+    /// Answers an ioctl.
+    ///
+    /// Flags and generations are answered with 4 bytes although their commands speak of a `long`:
+    /// that is what the kernel writes, and `lsattr` has no room for more.
     func control(
         _ request: fuse_req_t, _ node: fuse_ino_t, _ command: UInt32, outputSize: Int
     ) throws(Ext4Error) {
@@ -164,9 +168,9 @@ extension Session {
         switch command {
         case Control.getFlags, Control.getFlags32:
             let flags = try inode(ofNode: node).flags.rawValue & Control.visibleFlags
-            answer = Self.littleEndian(UInt64(flags))
+            answer = Self.littleEndian(flags)
         case Control.getVersion, Control.getVersion32, Control.getVersionExt4:
-            answer = Self.littleEndian(UInt64(try inode(ofNode: node).generation))
+            answer = Self.littleEndian(try inode(ofNode: node).generation)
         case Control.getExtendedFlags:
             let inode = try inode(ofNode: node)
             // struct fsxattr: fsx_xflags, fsx_extsize, fsx_nextents, fsx_projid, fsx_cowextsize.
