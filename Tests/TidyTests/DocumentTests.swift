@@ -88,6 +88,19 @@ func documentViolations(
         }
     }
 
+    @Test func theMapShowsEveryFolder() throws {
+        let map = try SourceTree.text(of: "docs/ARCHITECTURE.md")
+        let folders = Set(
+            try SourceTree.files(in: "Sources") { _ in true }.flatMap { file -> [Substring] in
+                let parts = file.path.split(separator: "/").dropFirst().dropLast()
+                return parts.first == "Ext4" ? Array(parts.prefix(2)) : Array(parts.prefix(1))
+            })
+        #expect(folders.count > 10)
+        for folder in folders where map.firstRange(of: "  \(folder)/ ") == nil {
+            Issue.record("docs/ARCHITECTURE.md does not show the folder \(folder)")
+        }
+    }
+
     @Test func theExampleOfTheReadmeIsTheOneThatCompiles() throws {
         let readme = Document(path: "README.md", text: try SourceTree.text(of: "README.md"))
         let source = try SourceTree.text(of: "Examples/ReadImage/ReadImage.swift")
