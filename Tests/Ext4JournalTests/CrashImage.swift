@@ -105,9 +105,25 @@ final class CrashImage: Sendable {
     }
 }
 
+/// Opens an image, and waits for its lock if it must: a program that another test is starting has
+/// a copy of every open file for a moment, and the locks with them.
+func openImage(
+    _ path: String, access: FileDevice.Access = .readOnly
+) throws(Ext4Error) -> FileDevice {
+    for _ in 0..<200 {
+        do throws(Ext4Error) {
+            return try FileDevice(path: path, access: access)
+        } catch {
+            guard error == .busy else { throw error }
+            usleep(10_000)
+        }
+    }
+    throw .busy
+}
+
 /// The blocks at which two images of one size differ.
 func differingBlocks(_ a: String, _ b: String, blockSize: Int) throws -> [UInt64] {
-    let (one, other) = (try FileDevice(path: a), try FileDevice(path: b))
+    let (one, other) = (try openImage(a), try openImage(b))
     #expect(one.byteCount == other.byteCount)
     return try differingBlocks(one, other, blockSize: blockSize)
 }

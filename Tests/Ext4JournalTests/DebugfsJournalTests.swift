@@ -57,7 +57,7 @@ import Testing
         let journal = try image.geometry().journal
         let recovery = try #require(
             try Recovery.scan(
-                FileDevice(path: image.path), journal: journal, volume: volume, log: .none))
+                openImage(image.path), journal: journal, volume: volume, log: .none))
         #expect(recovery.report.transactionCount == 6)
         #expect(recovery.report.revokedBlockCount == 3)
         #expect(recovery.blocks.map { $0.target - base } == [0, 2, 10, 20, 21])

@@ -100,7 +100,7 @@ struct RealJournalTests {
         #expect(throws: Ext4Error.unsupported(UnsupportedFeatures(["fast_commit"], for: .recovery)))
         {
             try Recovery.scan(
-                FileDevice(path: image.path), journal: journal, volume: volume, log: .none)
+                openImage(image.path), journal: journal, volume: volume, log: .none)
         }
         // A full commit on top makes what is in the area old.
         let quiet = try CrashImage(make)
@@ -114,7 +114,7 @@ struct RealJournalTests {
     @Test func cleanVolumesNeedNothing() throws {
         let image = try CrashImage("-t ext4 -b 4096")
         let (volume, journal) = try image.geometry()
-        let device = try FileDevice(path: image.path)
+        let device = try openImage(image.path)
         #expect(try Recovery.scan(device, journal: journal, volume: volume, log: .none) == nil)
     }
 }
@@ -133,16 +133,16 @@ func expectSameAsE2fsck(
 
     let recovery = try #require(
         try Recovery.scan(
-            FileDevice(path: image.path), journal: journal, volume: volume, log: .none))
+            openImage(image.path), journal: journal, volume: volume, log: .none))
     #expect(recovery.report.transactionCount > 0)
     #expect(recovery.report.replayedBlockCount > 0)
-    try recovery.replay(to: FileDevice(path: ours, access: .readWrite))
+    try recovery.replay(to: openImage(ours, access: .readWrite))
     #expect(
         try Set(differingBlocks(ours, expected, blockSize: volume.blockSize)).subtracting(own)
             .isEmpty)
 
-    let overlay = try recovery.overlay(over: FileDevice(path: image.path))
-    let replayed = try FileDevice(path: ours)
+    let overlay = try recovery.overlay(over: openImage(image.path))
+    let replayed = try openImage(ours)
     #expect(
         try Set(differingBlocks(overlay, replayed, blockSize: volume.blockSize))
             .subtracting([own.max() ?? 0]).isEmpty)
@@ -151,7 +151,7 @@ func expectSameAsE2fsck(
     guard comparesJournalSuperblock else { return recovery }
     let place = try #require(journal.block(0)).rawValue * blockSize
     let byUs = try replayed.read(at: place, count: 1024)
-    let byE2fsck = try FileDevice(path: expected).read(at: place, count: 1024)
+    let byE2fsck = try openImage(expected).read(at: place, count: 1024)
     #expect(byUs == byE2fsck)
     return recovery
 }
@@ -163,7 +163,7 @@ func expectReplayedVolume(
     let blockSize = try image.geometry().volume.blockSize
     let path = try image.copy("replayed")
     do {
-        let device = try FileDevice(path: path, access: .readWrite)
+        let device = try openImage(path, access: .readWrite)
         #expect(try Volume.replayJournal(on: device) == report)
         #expect(try Volume.replayJournal(on: device) == nil)
         let volume = try Volume.open(device)
@@ -177,9 +177,9 @@ func expectReplayedVolume(
     #expect(try check(path) == check(expected))
 
     // In memory it is the same volume.
-    let volume = try Volume.open(FileDevice(path: image.path))
+    let volume = try Volume.open(openImage(image.path))
     #expect(volume.recovery == report)
-    let replayed = try FileDevice(path: path)
+    let replayed = try openImage(path)
     #expect(
         try Set(differingBlocks(volume.device, replayed, blockSize: blockSize))
             .isSubset(of: own))
