@@ -58,6 +58,11 @@ release: dependencies-build ## Build everything optimised.
 embedded: ## Compile the engine as Embedded Swift, for a machine without an operating system.
 	@scripts/embedded
 
+.PHONY: bench
+bench: dependencies-bench ## Race the mount against fuse2fs and the kernel's ext4; needs root.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@Benchmarks/read-speed
+
 .PHONY: install
 install: dependencies-build ## Install the command under PREFIX (/usr/local).
 	@$(SWIFT) build $(RELEASE) --product ext4

@@ -72,7 +72,7 @@ internal import Glibc
             let status = try FileStatus.of(descriptor: descriptor)
             guard status.kind == kind else { throw .busy }
             if claim == .locked {
-                try Self.lock(descriptor, exclusively: writes, patiently: kind == .blockDevice)
+                try Self.lock(descriptor, exclusively: writes)
             }
             if writes, DeviceUse.find(status) != nil { throw .busy }
             byteCount = try Self.size(descriptor)
@@ -178,12 +178,13 @@ extension FileDevice {
         return UInt64(end)
     }
 
-    /// Takes the lock. udev looks at a block device under a shared lock for a moment whenever
-    /// somebody who wrote to it closes it: that is waited for.
-    private static func lock(
-        _ descriptor: Int32, exclusively: Bool, patiently: Bool
-    ) throws(Ext4Error) {
-        var attempts = patiently ? 50 : 1
+    /// Takes the lock, after half a second at the most.
+    ///
+    /// What holds it for a moment is waited for: udev looks at a block device under a shared lock
+    /// whenever somebody who wrote to it closes it; and when a program starts another, the new
+    /// process holds what the old one had open until it is that other program.
+    private static func lock(_ descriptor: Int32, exclusively: Bool) throws(Ext4Error) {
+        var attempts = 50
         while true {
             let operation = exclusively ? LOCK_EX : LOCK_SH
             if retrying({ flock(descriptor, operation | LOCK_NB) }) == 0 { return }
