@@ -10,7 +10,7 @@ struct Ext4Command: ParsableCommand {
         discussion: """
             Every command takes IMAGE, an image file or a block device, and reads it without \
             mounting it and without root. A volume that was not unmounted cleanly is shown as its \
-            journal says it is; nothing is written to it.
+            journal says it is; nothing is written to it, but by replay.
 
             EXAMPLES
               ext4 info disk.img
@@ -32,6 +32,7 @@ struct Ext4Command: ParsableCommand {
         [
             InfoCommand.self, ListCommand.self, StatCommand.self, CatCommand.self,
             GetCommand.self, ExportCommand.self, XattrCommand.self, MountCommand.self,
+            ReplayCommand.self,
         ]
     }
 
