@@ -108,10 +108,8 @@ enum SuperblockText {
                 SuperblockField(
                     "Overhead clusters", "overheadClusters", superblock.overheadClusters))
         }
-        // The superblock counts free clusters; a person asks for blocks, as dumpe2fs knows.
-        let free = superblock.freeBlocksCount << UInt64(superblock.clusterRatioLog2)
         fields += [
-            SuperblockField("Free blocks", "freeBlocks", free),
+            SuperblockField("Free blocks", "freeBlocks", superblock.freeBlocksCount),
             SuperblockField("Free inodes", "freeInodes", superblock.freeInodesCount),
             SuperblockField("First block", "firstBlock", superblock.firstDataBlock),
             SuperblockField("Block size", "blockSize", superblock.blockSize),
@@ -182,7 +180,8 @@ enum SuperblockText {
         if superblock.checkInterval != 0 {
             let due = Timestamp(
                 seconds: superblock.lastCheckTime.seconds + Int64(superblock.checkInterval))
-            fields.append(SuperblockField("Check after", "checkAfter", text: TimeText.long(due)))
+            fields.append(
+                SuperblockField("Next check after", "nextCheckAfter", text: TimeText.long(due)))
         }
         if superblock.kibibytesWritten != 0 {
             fields.append(
@@ -390,12 +389,13 @@ extension SuperblockText {
     private static func defaultOptions(_ bits: UInt32) -> [String] {
         let journals = ["", "journal_data", "journal_data_ordered", "journal_data_writeback"]
         let journal = journals[Int(bits >> 5 & 3)]
-        return names(
-            bits,
-            [
-                (0x1, "debug"), (0x2, "bsdgroups"), (0x4, "user_xattr"), (0x8, "acl"),
-                (0x10, "uid16"),
-            ]) + (journal.isEmpty ? [] : [journal])
+        return (journal.isEmpty ? [] : [journal])
+            + names(
+                bits,
+                [
+                    (0x1, "debug"), (0x2, "bsdgroups"), (0x4, "user_xattr"), (0x8, "acl"),
+                    (0x10, "uid16"),
+                ])
             + names(
                 bits,
                 [

@@ -168,7 +168,7 @@ import Testing
 
     @Test func namesDoNotSteerTheTerminal() throws {
         try make(
-            files: [("bell_esc_new", "x")], patches: [("bell_esc_new", "\u{7}\u{1B}[2J\nnew12")])
+            files: [("bell_esc_new", "x")], patches: [("bell_esc_new", "\u{7}\u{1B}[2J\nnew123")])
         let result = try Tool.ext4("cat", image, "/nothing\u{1B}[2J")
         #expect(result.status == 1)
         #expect(!result.errors.contains("\u{1B}"))
@@ -176,8 +176,8 @@ import Testing
         let shown = try Tool.shell(
             "script -qec \"'$1' ls '$2'\" /dev/null", Tool.commandPath, image)
         #expect(!shown.text.contains("\u{1B}[2J"))
-        #expect(shown.text.contains("\\007\\033[2J\\nnew12"))
+        #expect(shown.text.contains("\\007\\033[2J\\nnew123"))
         let plain = try Tool.ext4("ls", image)
-        #expect(plain.text.contains("\u{7}\u{1B}[2J\nnew12\n"))
+        #expect(plain.text.contains("\u{7}\u{1B}[2J\nnew123\n"))
     }
 }

@@ -64,7 +64,9 @@ struct Tool {
         let result = try run(name, arguments, input: input, environment: environment)
         guard result.status == 0 else {
             throw Failed(
-                description: "\(name) \(arguments) ended with \(result.status): \(result.errors)")
+                description:
+                    "\(name) \(arguments.map { $0.prefix(80) }) ended with \(result.status): \(result.errors)"
+            )
         }
         return result
     }

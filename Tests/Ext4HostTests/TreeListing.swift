@@ -45,7 +45,7 @@ struct RichImage {
             mke2fs -q -t ext4 -I 512 -O ea_inode "$image"
             mkdir "$dir"
             mount -o loop "$image" "$dir"
-            trap 'umount "$dir"' EXIT
+            trap 'cd /; umount "$dir"' EXIT
             cd "$dir"
             printf 'hello\\n' > plain
             : > empty
@@ -73,8 +73,7 @@ struct RichImage {
             chmod 6755 large
             setfattr -n user.text -v value plain; setfattr -n user.binary -v 0x00ff0a00 plain
             setfattr -n 'user.a=b%c' -v odd plain; setfattr -n user.empty plain
-            head -c 40000 /dev/urandom | base64 -w 0 > /tmp/value.$$
-            setfattr -n user.big -v "$(head -c 30000 /tmp/value.$$)" empty; rm /tmp/value.$$
+            setfattr -n user.big -v "$(head -c 2500 /dev/urandom | base64 -w 0)" empty
             setfattr -h -n trusted.onlink -v yes link; setfattr -n trusted.dir -v yes sticky
             setcap cap_net_raw+ep large 2>/dev/null || :
             setfacl -m u:1000:rw,g:2000:r,m::rw plain; setfacl -d -m u:1000:rwx setgid
@@ -83,9 +82,10 @@ struct RichImage {
             touch -d '1901-12-14 00:00:00.5' empty; touch -d '2039-01-01 00:00:00.000000001' sticky
             touch -d '1970-01-01 00:00:00' fifo
             """
-        try Tool.shell(script, path, scratch.path("mount"))
-        try Tool.shell("mount -o ro,loop \"$1\" \"$2\"", path, scratch.path("mount"))
-        defer { _ = try? Tool.shell("umount \"$1\"", scratch.path("mount")) }
-        listing = try TreeListing(scratch.path("mount"))
+        let mountPoint = scratch.path("mount")
+        try Tool.shell(script, path, mountPoint)
+        try Tool.shell("mount -o ro,loop \"$1\" \"$2\"", path, mountPoint)
+        defer { _ = try? Tool.shell("umount \"$1\"", mountPoint) }
+        listing = try TreeListing(mountPoint)
     }
 }
