@@ -3,7 +3,6 @@
 
 #include <locale.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 int linux_fsetxattr(int fd, const char *name, const void *value, size_t size) {
     return fsetxattr(fd, name, value, size, 0);
@@ -16,12 +15,6 @@ int linux_lsetxattr(const char *path, const char *name, const void *value, size_
 }
 
 int linux_lremovexattr(const char *path, const char *name) { return lremovexattr(path, name); }
-
-ssize_t linux_copy_file_range(int in, int64_t in_offset, int out, int64_t out_offset,
-                              size_t size) {
-    off_t from = in_offset, to = out_offset;
-    return copy_file_range(in, &from, out, &to, size, 0);
-}
 
 void *linux_locale_utf8(void) {
     // Made once and never freed: threads may still use it when the process ends.

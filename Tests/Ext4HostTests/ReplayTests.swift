@@ -80,6 +80,25 @@ struct ReplayTests {
         #expect(try scratch.bytes("crashed.img") == before)
     }
 
+    @Test func volumesOfAnotherMachineAreLeftAlone() throws {
+        try Tool.check(
+            "mke2fs", ["-q", "-t", "ext4", "-b", "1024", "-O", "mmp,^metadata_csum", image, "16M"])
+        let info = try Tool.ext4("info", "--json", image)
+        let object = try #require(
+            try JSONSerialization.jsonObject(with: Data(info.output)) as? [String: Any])
+        let block = try #require(object["mmpBlock"] as? Int)
+        #expect(try Tool.ext4("replay", image).status == 0)
+        // The number of somebody who has it open.
+        var bytes = try scratch.bytes("crashed.img")
+        bytes.replaceSubrange(block * 1_024 + 4..<block * 1_024 + 8, with: [1, 2, 3, 0])
+        try scratch.file("crashed.img", bytes)
+        let result = try Tool.ext4("replay", image)
+        #expect(result.status == 1)
+        #expect(result.errors.contains("multi-mount protection"))
+        #expect(try scratch.bytes("crashed.img") == bytes)
+        #expect(try Tool.ext4("ls", image).status == 0)
+    }
+
     @Test func mountedVolumesAreLeftAlone() throws {
         try Tool.shell(
             "truncate -s 8M \"$1\"; mke2fs -q -t ext4 \"$1\"; mkdir \"$1.dir\"; mount -o loop \"$1\" \"$1.dir\"",

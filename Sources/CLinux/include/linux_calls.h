@@ -4,16 +4,11 @@
 #define LINUX_CALLS_H
 
 #include <stddef.h>
-#include <stdint.h>
-#include <sys/types.h>
 
 int linux_fsetxattr(int fd, const char *name, const void *value, size_t size);
 int linux_fremovexattr(int fd, const char *name);
 int linux_lsetxattr(const char *path, const char *name, const void *value, size_t size);
 int linux_lremovexattr(const char *path, const char *name);
-
-// copy_file_range with both offsets given.
-ssize_t linux_copy_file_range(int in, int64_t in_offset, int out, int64_t out_offset, size_t size);
 
 // Makes this thread read and write file names as UTF-8, whatever the environment says, until
 // linux_locale_restore is given what this returns.

@@ -17,7 +17,7 @@ public struct Superblock: Hashable, Sendable {
     public let blocksCount: UInt64
     /// Blocks that only root may take (`s_r_blocks_count`).
     public let reservedBlocksCount: UInt64
-    /// Free blocks, or with bigalloc clusters (`s_free_blocks_count`), as last written.
+    /// Free blocks, also with bigalloc (`s_free_blocks_count`), as last written.
     public let freeBlocksCount: UInt64
     /// Free inodes (`s_free_inodes_count`), as last written.
     public let freeInodesCount: UInt32

@@ -12,7 +12,8 @@ extension Volume {
     /// repair first.
     ///
     /// - Returns: what was replayed; nil when the journal was empty.
-    /// - Throws: `.readOnlyVolume`, `.corrupt`, `.unsupported` and `.io`.
+    /// - Throws: `.readOnlyVolume`, `.busy` when multi-mount protection says that a machine has
+    ///   the volume open or crashed with it, `.corrupt`, `.unsupported` and `.io`.
     public static func replayJournal(
         on device: any BlockDevice, options: OpenOptions = .init()
     ) throws(Ext4Error) -> RecoveryReport? {
@@ -26,6 +27,7 @@ extension Volume {
         guard !before.superblock.hasExternalJournal else {
             throw .unsupported(UnsupportedFeatures(["external journal"], for: .recovery))
         }
+        try before.checkMultiMountProtection(options)
         let bytes = try device.read(at: Superblock.byteOffset, count: Superblock.byteCount)
         let location = try before.journalLocation()
         let recovery = try Recovery.scan(

@@ -58,7 +58,7 @@ extension Volume {
         var inodes: UInt64 = 0
         for number in 0..<superblock.groupCount {
             guard let group = try? groups.descriptor(of: GroupNumber(number)) else {
-                blocks = superblock.freeBlocksCount
+                blocks = superblock.freeBlocksCount >> ratio
                 inodes = UInt64(superblock.freeInodesCount)
                 break
             }

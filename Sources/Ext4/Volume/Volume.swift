@@ -44,7 +44,7 @@ public final class Volume: Sendable {
         return Volume(replayed, fresh, recovery: recovery.report, options: options)
     }
 
-    init(
+    private init(
         _ device: any BlockDevice, _ source: SuperblockSource, recovery: RecoveryReport?,
         options: OpenOptions
     ) {
@@ -62,7 +62,7 @@ public final class Volume: Sendable {
     }
 
     /// Refuses what cannot be read right, by name.
-    static func checkFeatures(
+    private static func checkFeatures(
         of superblock: Superblock, recovers: Bool
     ) throws(Ext4Error) {
         let unknown = superblock.incompatible.subtracting(.readable)
@@ -75,7 +75,7 @@ public final class Volume: Sendable {
     }
 
     /// Looks at the journal: what must be replayed, or nil.
-    func scanJournal(_ options: OpenOptions) throws(Ext4Error) -> Recovery? {
+    private func scanJournal(_ options: OpenOptions) throws(Ext4Error) -> Recovery? {
         guard superblock.compatible.contains(.hasJournal), !superblock.hasExternalJournal else {
             return nil
         }
