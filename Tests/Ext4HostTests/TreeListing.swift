@@ -15,7 +15,7 @@ struct TreeListing: Equatable {
             find . -type b -o -type c | while read -r file; do
                 stat -c '%n device %t:%T' "$file"
             done
-            find . -type f -exec sha256sum {} +
+            find . -type f -size -100M -exec sha256sum {} +
             getfattr -R -h -d -m - -e hex . | sed '/^$/d' | awk '
                 /^# file:/ { name = $0; next } { print name " " $0 }'
             """
