@@ -115,8 +115,18 @@ internal import Glibc
     }
 
     func setTimes(modification: (Int64, UInt32), access: (Int64, UInt32)) {
-        unsafe archive_entry_set_mtime(pointer, Int(modification.0), Int(modification.1))
-        unsafe archive_entry_set_atime(pointer, Int(access.0), Int(access.1))
+        let (modified, accessed) = (Self.parts(of: modification), Self.parts(of: access))
+        unsafe archive_entry_set_mtime(pointer, modified.0, modified.1)
+        unsafe archive_entry_set_atime(pointer, accessed.0, accessed.1)
+    }
+
+    /// A time as the two numbers around the point of its decimal, which libarchive writes as they
+    /// are: half a second before -3 is -3.5, and not the -4 and a half that a `timespec` holds.
+    /// The second before 1970 has no such form; there the fraction is left out.
+    private static func parts(of time: (seconds: Int64, nanoseconds: UInt32)) -> (Int, Int) {
+        let (seconds, nanoseconds) = (Int(time.seconds), Int(time.nanoseconds))
+        guard seconds < 0, nanoseconds > 0 else { return (seconds, nanoseconds) }
+        return seconds == -1 ? (-1, 0) : (seconds + 1, 1_000_000_000 - nanoseconds)
     }
 
     func setSize(_ size: Int64) { unsafe archive_entry_set_size(pointer, size) }

@@ -234,14 +234,9 @@ extension TreeExport {
     private func addAttributes(of entry: TreeEntry, to header: TarEntry) {
         do throws(Ext4Error) {
             for attribute in try volume.extendedAttributes(of: entry.inode) {
-                // `=` ends the name in a PAX record; GNU tar writes and reads it in this form.
-                var name: [UInt8] = []
-                for byte in attribute.name.bytes {
-                    switch byte {
-                    case UInt8(ascii: "="): name += Array("%3D".utf8)
-                    case UInt8(ascii: "%"): name += Array("%25".utf8)
-                    default: name.append(byte)
-                    }
+                // `=` ends the name in a PAX record; GNU tar since 1.35 reads it in this form.
+                let name = attribute.name.bytes.flatMap {
+                    $0 == UInt8(ascii: "=") ? Array("%3D".utf8) : [$0]
                 }
                 guard let name = CPath(name) else {
                     problem(entry.path, "an extended attribute's name holds a NUL: left out")

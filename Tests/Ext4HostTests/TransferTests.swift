@@ -53,9 +53,11 @@ struct TransferTests {
             atPath: scratch.path("bsd"), withIntermediateDirectories: true)
         try Tool.check(
             "bsdtar", ["--numeric-owner", "-xpf", archive, "-C", scratch.path("bsd")])
-        // bsdtar takes names of attributes as they stand; GNU tar writes `=` and `%` as escapes.
+        // bsdtar keeps no system.* attributes, and reads fractions before 1970 upwards.
         let bsd = try TreeListing(scratch.path("bsd"))
-        let difference = image.listing.difference(from: bsd).filter { !$0.contains("user.a") }
+        let difference = image.listing.difference(from: bsd).filter {
+            !$0.contains("system.posix_acl") && !$0.contains(" time=-")
+        }
         #expect(difference == [])
     }
 
