@@ -234,11 +234,8 @@ extension TreeExport {
     private func addAttributes(of entry: TreeEntry, to header: TarEntry) {
         do throws(Ext4Error) {
             for attribute in try volume.extendedAttributes(of: entry.inode) {
-                // `=` ends the name in a PAX record; GNU tar since 1.35 reads it in this form.
-                let name = attribute.name.bytes.flatMap {
-                    $0 == UInt8(ascii: "=") ? Array("%3D".utf8) : [$0]
-                }
-                guard let name = CPath(name) else {
+                // What would end the name in a PAX record, libarchive escapes and GNU tar restores.
+                guard let name = CPath(attribute.name.bytes) else {
                     problem(entry.path, "an extended attribute's name holds a NUL: left out")
                     continue
                 }

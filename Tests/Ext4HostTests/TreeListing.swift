@@ -72,7 +72,7 @@ struct RichImage {
             chown 1234:5678 plain; chown 4000000000:3000000000 empty; chown -h 77:78 link
             chmod 6755 large
             setfattr -n user.text -v value plain; setfattr -n user.binary -v 0x00ff0a00 plain
-            setfattr -n 'user.a%3Db%c' -v odd plain; setfattr -n user.empty plain
+            setfattr -n 'user.a=b%c' -v odd plain; setfattr -n user.empty plain
             setfattr -n user.big -v "$(head -c 2500 /dev/urandom | base64 -w 0)" empty
             setfattr -h -n trusted.onlink -v yes link; setfattr -n trusted.dir -v yes sticky
             setcap cap_net_raw+ep large 2>/dev/null || :
