@@ -53,10 +53,12 @@ struct TransferTests {
             atPath: scratch.path("bsd"), withIntermediateDirectories: true)
         try Tool.check(
             "bsdtar", ["--numeric-owner", "-xpf", archive, "-C", scratch.path("bsd")])
-        // bsdtar keeps no system.* attributes and no `=` in names, and reads fractions before 1970 upwards.
+        // bsdtar keeps no system.* attributes, no `=` in their names and one normal form of a
+        // file's name only, and reads fractions before 1970 upwards.
         let bsd = try TreeListing(scratch.path("bsd"))
         let difference = image.listing.difference(from: bsd).filter {
             !$0.contains("system.posix_acl") && !$0.contains("user.a") && !$0.contains(" time=-")
+                && !$0.contains("caf")
         }
         #expect(difference == [])
     }
