@@ -256,7 +256,14 @@ void linux_catch_signals(void) {
 
 int linux_caught_signal(void) { return caught; }
 
-int linux_start(const char *const *arguments, const char *output) {
+int linux_start(const uint8_t *arguments, size_t count, const char *output) {
+    char **list = calloc(count + 1, sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        list[i] = (char *)arguments;
+        arguments += strlen(list[i]) + 1;
+    }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
@@ -268,9 +275,10 @@ int linux_start(const char *const *arguments, const char *output) {
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     pid_t process = 0;
     int error = posix_spawnp(
-        &process, arguments[0], &actions, &attributes, (char *const *)arguments, environ);
+        &process, list[0], &actions, &attributes, list, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
+    free(list);
     return error ? -error : process;
 }
 

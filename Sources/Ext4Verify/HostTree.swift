@@ -121,12 +121,18 @@
         ) throws(HostFailure) {
             var digest = ContentDigest()
             var segments: [TreeNode.Segment] = []
+            // All of them before the first read: what readahead puts into the page cache makes
+            // the kernel call space data that was never written.
             var offset: UInt64 = 0
             while let start = try file.data(from: offset) {
                 let end = try file.hole(from: start)
                 guard end > start else { break }
                 segments.append(TreeNode.Segment(offset: start, count: end - start))
-                var position = start / UInt64(ContentDigest.pieceSize)
+                offset = end
+            }
+            for segment in segments {
+                let end = segment.offset + segment.count
+                var position = segment.offset / UInt64(ContentDigest.pieceSize)
                 position *= UInt64(ContentDigest.pieceSize)
                 while position < end {
                     let wanted = Int(min(UInt64(buffer.count), end - position))
@@ -135,7 +141,6 @@
                     unsafe digest.add(buffer.span.bytes.extracting(0..<count), at: position)
                     position += UInt64(count)
                 }
-                offset = end
             }
             node.contents = .digest(digest)
             node.segments = segments

@@ -67,6 +67,14 @@ public struct TreeNode: Sendable {
         public var count: UInt64
         /// Whether it was reserved but never written.
         public var isUnwritten: Bool
+
+        /// Makes a run.
+        public init(logical: UInt64, physical: UInt64, count: UInt64, isUnwritten: Bool) {
+            self.logical = logical
+            self.physical = physical
+            self.count = count
+            self.isUnwritten = isUnwritten
+        }
     }
 
     /// What reading the contents gave.

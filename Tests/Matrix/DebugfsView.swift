@@ -64,7 +64,9 @@ struct DebugfsView {
     private func read(_ line: Substring, into node: inout TreeNode?) {
         let words = line.split(separator: " ")
         func value(_ label: String, radix: Int = 10) -> Int64? {
-            guard let at = words.firstIndex(of: label[...]), at + 1 < words.count else { return nil }
+            guard let at = words.firstIndex(of: label[...]), at + 1 < words.count else {
+                return nil
+            }
             let word = words[at + 1]
             return Int64(word.hasPrefix("0x") ? word.dropFirst(2) : word, radix: radix)
         }

@@ -97,7 +97,7 @@ struct ImageTrial {
         let comparison = TreeComparison(expected: expected, found: found)
         try report(comparison.differences, after: "recovery")
         notes.append("recovered in memory")
-        for name in ["crashed", "recovered"] { unlink(bench.path(name)) }
+        for name in ["crashed", "recovered"] { unsafe unlink(bench.path(name)) }
     }
 
     /// Does to the filled image what only tools can.
@@ -117,13 +117,15 @@ struct ImageTrial {
                 }
             }
         }
-        guard !edits.isEmpty, recipe.way != .kernelThenChange || !recipe.edits.isEmpty else { return }
+        guard !edits.isEmpty, recipe.way != .kernelThenChange || !recipe.edits.isEmpty else {
+            return
+        }
         if recipe.way == .kernelThenChange { edits = recipe.edits }
         try bench.debugfs(edits, on: bench.image, writing: true)
     }
 
     private func kernelManifest(of image: String, isClean: Bool = true) throws -> TreeManifest {
-        try bench.mounted(image, options: isClean ? "ro,noload" : "ro") { path in
+        try bench.mounted(image, options: isClean ? "ro" : "ro") { path in
             try HostTree.manifest(ofTreeAt: path)
         }
     }
@@ -133,7 +135,7 @@ struct ImageTrial {
     ) throws -> TreeManifest {
         let volume: Volume
         do throws(Ext4Error) {
-            volume = try Volume.open(path: image)
+            volume = try Volume.open(FileDevice(path: image))
         } catch {
             throw TrialError.failed("the engine does not open it: \(error)")
         }
@@ -198,7 +200,7 @@ struct ImageTrial {
             try maker.make(image, options: recipe.options, before: recipe.before, from: path)
             return manifest
         }
-        unlink(source)
+        unsafe unlink(source)
         try bench.run("e2fsck -fyD IMAGE", allowing: 0...1)
         try change()
 

@@ -159,7 +159,9 @@ enum Recipes {
     /// Fills without quota and project and turns them on afterwards.
     private static func withoutQuota(_ recipe: inout Recipe, _ features: String) {
         recipe = image(recipe.name, "ext4", block: recipe.blockSize, features) {
-            $0.changes = ["e2fsck -fy IMAGE", "tune2fs -O quota,project -Q usrquota,prjquota IMAGE"]
+            $0.changes = [
+                "e2fsck -fy IMAGE", "tune2fs -O quota,project -Q usrquota,prjquota IMAGE",
+            ]
             $0.edits = [
                 "sif /types/small projid 4711", "sif /types projid 4294967294",
                 "sif /types flags 0x20080000", "sif /types/large projid 1",

@@ -45,7 +45,8 @@ extension RichTree {
 
     /// Makes an empty file that is not inline: the kernel takes an inline one to the limit of
     /// indirect maps only.
-    private func extentFile(_ name: String, in directory: HostFile) throws(HostFailure) -> HostFile {
+    private func extentFile(_ name: String, in directory: HostFile) throws(HostFailure) -> HostFile
+    {
         let file = try directory.create(name.bytes)
         try file.write([UInt8](repeating: 1, count: Int(scale.blockSize)), at: 0)
         try file.truncate(to: 0)

@@ -36,8 +36,8 @@ struct Schedule {
     /// Tries all and returns the exit code.
     mutating func run(_ recipes: [Recipe]) -> Int32 {
         linux_catch_signals()
-        guard mkdir(base, 0o700) == 0 else {
-            print("ext4-matrix: cannot make \(base): error \(errno)")
+        guard unsafe mkdir(base, 0o700) == 0 else {
+            print("ext4-matrix: cannot make \(base): error \(lastError)")
             return 1
         }
         let started = now()
@@ -48,7 +48,7 @@ struct Schedule {
             reap()
             usleep(10_000)
         }
-        if !keeps { rmdir(base) }
+        if !keeps { unsafe rmdir(base) }
         print("matrix: \(recipes.count) images in \(tenths(now() - started)) s")
         print("\(counts.passed) passed, \(counts.failed) failed, \(counts.skipped) skipped")
         return counts.failed == 0 ? 0 : 1
@@ -56,7 +56,7 @@ struct Schedule {
 
     private mutating func begin(_ recipe: Recipe) {
         let folder = base + "/" + recipe.name
-        mkdir(folder, 0o700)
+        unsafe mkdir(folder, 0o700)
         let process = start(
             ["/proc/self/exe", "--worker", recipe.name, folder], output: folder + ".log")
         guard process > 0 else {
@@ -106,7 +106,7 @@ struct Schedule {
     private func clear(_ trial: Running) {
         guard !keeps else { return }
         Workbench(trial.folder).clear()
-        unlink(trial.folder + ".log")
+        unsafe unlink(trial.folder + ".log")
     }
 
     /// A signal came: nothing may stay mounted.
@@ -116,7 +116,7 @@ struct Schedule {
             _ = linux_wait(trial.process, 1)
             clear(trial)
         }
-        rmdir(base)
+        unsafe rmdir(base)
         print("ext4-matrix: stopped by signal \(linux_caught_signal())")
         return 128 + linux_caught_signal()
     }

@@ -28,8 +28,9 @@ struct Workbench {
 
     /// Makes the folder.
     func prepare() throws(TrialError) {
-        for path in [folder, mountPoint] where mkdir(path, 0o700) != 0 && errno != EEXIST {
-            throw .failed("cannot make \(path): error \(errno)")
+        for path in [folder, mountPoint] where unsafe mkdir(path, 0o700) != 0 && lastError != EEXIST
+        {
+            throw .failed("cannot make \(path): error \(lastError)")
         }
     }
 
@@ -60,9 +61,9 @@ struct Workbench {
 
     /// Makes a file of that size which is one hole.
     func makeSparseFile(_ path: String, mebibytes: UInt64) throws(TrialError) {
-        let file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600)
+        let file = unsafe open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600)
         guard file >= 0, ftruncate(file, off_t(mebibytes << 20)) == 0 else {
-            throw .failed("cannot make \(path): error \(errno)")
+            throw .failed("cannot make \(path): error \(lastError)")
         }
         close(file)
     }
@@ -72,8 +73,10 @@ struct Workbench {
         _ image: String, options: String, _ body: (_ path: String) throws -> Result
     ) throws -> Result {
         let (code, output) = try run(
-            ["mount", "-t", "ext4", "-o", "loop" + (options.isEmpty ? "" : ",") + options, image,
-             mountPoint])
+            [
+                "mount", "-t", "ext4", "-o", "loop" + (options.isEmpty ? "" : ",") + options, image,
+                mountPoint,
+            ])
         guard code == 0 else {
             let text = String(decoding: output.prefix(160), as: UTF8.self)
             throw TrialError.skipped("the kernel does not mount it: \(text)")
@@ -124,15 +127,13 @@ struct Workbench {
 
 /// Starts a program and returns its process id, or -errno.
 func start(_ arguments: [String], output: String) -> Int32 {
-    var pointers: [UnsafePointer<CChar>?] = unsafe arguments.map { unsafe UnsafePointer(strdup($0)) }
-    unsafe pointers.append(nil)
-    defer { for pointer in unsafe pointers { unsafe free(UnsafeMutablePointer(mutating: pointer)) } }
-    return unsafe linux_start(&pointers, output)
+    let joined = [UInt8](arguments.map { $0.bytes + [0] }.joined())
+    return unsafe linux_start(joined, arguments.count, output)
 }
 
 /// The bytes of a file; none when it cannot be read.
 func contents(ofFile path: String) -> [UInt8] {
-    let file = open(path, O_RDONLY)
+    let file = unsafe open(path, O_RDONLY)
     guard file >= 0 else { return [] }
     defer { close(file) }
     var result: [UInt8] = []
@@ -146,14 +147,19 @@ func contents(ofFile path: String) -> [UInt8] {
 
 /// Writes a file anew.
 func write(_ text: String, toFile path: String) {
-    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    let file = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     guard file >= 0 else { return }
     let bytes = [UInt8](text.utf8)
     var done = 0
     while done < bytes.count {
-        let count = unsafe bytes[done...].withUnsafeBytes { unsafe write(file, $0.baseAddress, $0.count) }
+        let count = unsafe bytes[done...].withUnsafeBytes {
+            unsafe write(file, $0.baseAddress, $0.count)
+        }
         guard count > 0 else { break }
         done += count
     }
     close(file)
 }
+
+/// The error of the last call that failed.
+var lastError: Int32 { errno }

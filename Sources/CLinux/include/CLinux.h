@@ -98,9 +98,9 @@ int linux_encrypt(int directory, const uint8_t *identifier);
 void linux_catch_signals(void);
 int linux_caught_signal(void);
 
-// Runs a program (`arguments` ends with NULL) with its output going to the file `output`, both
+// Runs a program (`count` arguments, each with a NUL behind it) with its output going to the file `output`, both
 // kinds of it, in a process of its own whose id is returned.
-int linux_start(const char *const *arguments, const char *output);
+int linux_start(const uint8_t *arguments, size_t count, const char *output);
 // Waits for one process. Returns its exit code (128 + number for a signal), or -EAGAIN when
 // `blocks` is 0 and it runs on.
 int linux_wait(int process, int blocks);
