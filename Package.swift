@@ -48,14 +48,14 @@ let package = Package(
             ], swiftSettings: settings),
 
         // What proves it.
-        .target(name: "CLinux"),
+        .target(name: "CHostTree"),
         .target(
-            name: "Ext4Verify", dependencies: ["Ext4", "Ext4Host", "CLinux"],
+            name: "Ext4Verify", dependencies: ["Ext4", "Ext4Host", "CHostTree"],
             swiftSettings: settings),
         // Fills an image with each of many sets of mke2fs options and compares what the kernel
         // and the engine see in it.
         .executableTarget(
-            name: "ext4-matrix", dependencies: ["Ext4", "Ext4Host", "Ext4Verify", "CLinux"],
+            name: "ext4-matrix", dependencies: ["Ext4", "Ext4Host", "Ext4Verify", "CHostTree"],
             path: "Tests/Matrix", swiftSettings: settings),
 
         // The command. The target is not called `ext4`: on a file system that ignores case its

@@ -1,5 +1,5 @@
 #if os(Linux)
-    import CLinux
+    import CHostTree
     import Ext4
 
     /// A directory of the host, most often a volume that the kernel has mounted, read into a

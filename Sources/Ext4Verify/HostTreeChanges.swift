@@ -1,5 +1,5 @@
 #if os(Linux)
-    import CLinux
+    import CHostTree
     public import Ext4
 
     // What changes a directory tree of the host: the calls that fill a mounted volume.

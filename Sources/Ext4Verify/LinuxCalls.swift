@@ -1,5 +1,5 @@
 #if os(Linux)
-    import CLinux
+    import CHostTree
     import Ext4
 
     // The system calls that looking at a mounted tree and filling one take, with names as bytes and
@@ -97,6 +97,7 @@
                 unsafe linux_attribute_names(
                     descriptor, name.terminated, &buffer, buffer.count),
                 "listing the attributes", name)
+            guard count > 0 else { return [:] }
             var result: [FileName: [UInt8]] = [:]
             for attribute in [UInt8](buffer[..<count]).split(separator: 0) {
                 let key = [UInt8](attribute)
@@ -149,7 +150,8 @@
         func map() throws(HostFailure) -> [linux_extent] {
             var result: [linux_extent] = []
             var start: UInt64 = 0
-            var buffer = [linux_extent](repeating: linux_extent(), count: 4096)
+            // Most maps have few runs; the large buffer is for those that have more.
+            var buffer = [linux_extent](repeating: linux_extent(), count: 16)
             while true {
                 let count = try checked(
                     unsafe linux_map(descriptor, start, &buffer, UInt32(buffer.count)),
@@ -161,6 +163,9 @@
                     return result
                 }
                 start = last.logical + last.length
+                if buffer.count == 16 {
+                    buffer = [linux_extent](repeating: linux_extent(), count: 4096)
+                }
             }
         }
 

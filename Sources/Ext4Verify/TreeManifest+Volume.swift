@@ -11,14 +11,14 @@ extension TreeManifest {
         self.init(root: UInt64(root.number.rawValue))
         let reader = VolumeReader(volume)
         var waiting = [root]
-        nodes[self.root] = TreeNode(root)
+        nodes[self.root] = TreeNode(root, of: volume)
         while let inode = waiting.popLast() {
             let number = UInt64(inode.number.rawValue)
-            var node = nodes[number] ?? TreeNode(inode)
+            var node = nodes[number] ?? TreeNode(inode, of: volume)
             let children = reader.fill(&node, of: inode)
             nodes[number] = node
             for child in children where nodes[UInt64(child.number.rawValue)] == nil {
-                nodes[UInt64(child.number.rawValue)] = TreeNode(child)
+                nodes[UInt64(child.number.rawValue)] = TreeNode(child, of: volume)
                 waiting.append(child)
             }
         }
@@ -29,10 +29,10 @@ extension TreeNode {
     /// The flags that `FS_IOC_GETFLAGS` shows (`EXT4_FL_USER_VISIBLE`).
     static let visibleFlags: UInt32 = 0x725B_DFFF
 
-    init(_ inode: Inode) {
+    init(_ inode: Inode, of volume: Volume) {
         self.init(
             type: inode.type, permissions: inode.mode.permissions, userID: inode.userID,
-            groupID: inode.groupID, size: inode.size, linkCount: inode.linkCount,
+            groupID: inode.groupID, size: volume.shownSize(of: inode), linkCount: inode.linkCount,
             blocks512: inode.blocks512, accessTime: inode.accessTime,
             modificationTime: inode.modificationTime, changeTime: inode.changeTime,
             creationTime: inode.creationTime, device: inode.device,
@@ -177,8 +177,9 @@ private final class VolumeReader {
                 try read(inode, start..<end, into: &digest)
                 offset = end
             }
-            if segments.isEmpty, inode.size > 0 {
-                // Encrypted files are refused here at the latest, holes are zeros.
+            if segments.isEmpty {
+                // Encrypted files are refused here at the latest, the empty ones too; holes are
+                // zeros.
                 try read(inode, 0..<min(inode.size, 4096), into: &digest)
             }
             node.contents = .digest(digest)
@@ -209,7 +210,7 @@ private final class VolumeReader {
         defer { swap(&bytes, &buffer) }
         var offset = range.lowerBound / UInt64(ContentDigest.pieceSize)
         offset *= UInt64(ContentDigest.pieceSize)
-        while offset < range.upperBound {
+        repeat {
             let wanted = Int(min(UInt64(bytes.count), range.upperBound - offset))
             var span = bytes.mutableSpan
             var raw = unsafe span.mutableBytes
@@ -220,6 +221,6 @@ private final class VolumeReader {
             }
             unsafe digest.add(bytes.span.bytes.extracting(0..<wanted), at: offset)
             offset += UInt64(wanted)
-        }
+        } while offset < range.upperBound
     }
 }

@@ -87,7 +87,10 @@ struct DebugfsView {
             let blocks = value("Blockcount:")
         {
             node?.linkCount = UInt32(truncatingIfNeeded: links)
-            node?.blocks512 = UInt64(bitPattern: blocks)
+            // As `stat` shows it, which counts what is inline.
+            let inline = node?.type == .regular && (node?.flags ?? 0) & 0x1000_0000 != 0
+            let size = inline ? node?.size ?? 0 : 0
+            node?.blocks512 = UInt64(bitPattern: blocks) + (size + 511) / 512
         } else if words.count > 1, words[1].hasPrefix("0x") {
             let time = time(words[1].dropFirst(2))
             switch words[0] {

@@ -40,10 +40,10 @@ struct Guarding {
         Change(commands: ["unlink /types/sda1"], path: "/types/sda1", fields: ["name"]),
         Change(
             commands: ["ea_set /attributes/few user.a c"], path: "/attributes/few",
-            fields: ["attribute user.a", "change time"]),
+            fields: ["attribute user.a"]),
         Change(
             commands: ["ea_rm /attributes/few user.a"], path: "/attributes/few",
-            fields: ["attribute user.a", "change time"]),
+            fields: ["attribute user.a"]),
     ]
 
     /// Tries every change on a copy of the image.

@@ -119,13 +119,17 @@ enum Recipes {
     ]
 
     private static let names: [Recipe] = [
-        image("hash-legacy", "ext4", block: 4096, "", "-E hash_alg=legacy"),
-        image("hash-half-md4-ext3", "ext3", block: 1024, "", "-E hash_alg=half_md4"),
-        image("hash-tea", "ext4", block: 1024, "", "-E hash_alg=tea"),
-        image("hash-legacy-unsigned", "ext4", block: 1024, "", "-E hash_alg=legacy", unsigned),
-        image("hash-half-md4-unsigned", "ext4", block: 4096, "", "-E hash_alg=half_md4", unsigned),
-        image("hash-tea-unsigned", "ext4", block: 4096, "", "-E hash_alg=tea") {
-            unsigned(&$0)
+        image("hash-legacy", "ext4", block: 4096, "", "") { hashed("legacy", &$0) },
+        image("hash-half-md4-ext3", "ext3", block: 1024, "", "") { hashed("half_md4", &$0) },
+        image("hash-tea", "ext4", block: 1024, "", "") { hashed("tea", &$0) },
+        image("hash-legacy-unsigned", "ext4", block: 1024, "", "") {
+            hashed("legacy", isUnsigned: true, &$0)
+        },
+        image("hash-half-md4-unsigned", "ext4", block: 4096, "", "") {
+            hashed("half_md4", isUnsigned: true, &$0)
+        },
+        image("hash-tea-unsigned", "ext4", block: 4096, "", "") {
+            hashed("tea", isUnsigned: true, &$0)
             quick(&$0)
         },
         image("large-dir-3-levels", "ext4", block: 1024, "large_dir") { $0.hasLongNames = true },
@@ -139,8 +143,13 @@ enum Recipes {
         },
     ]
 
-    /// The hashes take the bytes of names as unsigned ones, as `mke2fs` on ARM sets it.
-    private static func unsigned(_ recipe: inout Recipe) { recipe.before = ["ssv flags 2"] }
+    /// Sets the hash of the index, and whether it takes the bytes of names as unsigned ones, as
+    /// `mke2fs` on ARM sets it.
+    private static func hashed(
+        _ hash: String, isUnsigned: Bool = false, _ recipe: inout Recipe
+    ) {
+        recipe.before = ["ssv def_hash_version \(hash)", "ssv flags \(isUnsigned ? 2 : 1)"]
+    }
 
     private static let attributes: [Recipe] = [
         image("ea-inode", "ext4", block: 4096, "ea_inode", "", quick),
@@ -191,7 +200,7 @@ enum Recipes {
         },
         image("crash-async-commit", "ext4", block: 2048) {
             crash(&$0)
-            $0.mountOptions = "journal_async_commit"
+            $0.mountOptions = "journal_async_commit,data=writeback"
         },
         image("crash-bigalloc-inline", "ext4", block: 4096, "bigalloc,inline_data") {
             crash(&$0)

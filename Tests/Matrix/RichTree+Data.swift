@@ -33,6 +33,7 @@ extension RichTree {
         where (index + 1) * block <= limit {
             try single.write("pointer".bytes, at: index * block + 17)
         }
+        guard !scale.isForCopying else { return }
         let tail = try sparse.create("hole-at-both-ends".bytes)
         try tail.write(randomBytes(3 * Int(block)), at: 7 * block)
         try tail.truncate(to: 400 * block + 5)

@@ -20,6 +20,9 @@ struct RichTree {
         var subdirectories = 0
         /// Whether there are encrypted directories.
         var isEncrypted = false
+        /// Whether `mke2fs -d` is to copy it, which makes two of a symbolic link with two names,
+        /// and cuts off the hole behind the data of a file with inline data.
+        var isForCopying = false
     }
 
     let root: HostFile
@@ -154,7 +157,9 @@ struct RichTree {
         try links.makeNode("fifo".bytes, mode: 0o010600)
         try links.link("fifo".bytes, to: other, as: "fifo2".bytes)
         try links.makeSymlink("symlink".bytes, to: "file".bytes)
-        try links.link("symlink".bytes, to: other, as: "symlink2".bytes)
+        if !scale.isForCopying {
+            try links.link("symlink".bytes, to: other, as: "symlink2".bytes)
+        }
         // 59 bytes is the last fast one; inline data takes more of them in.
         for length in [1, 2, 58, 59, 60, 61, 100, 150, 200, 255, 256, 500, 900, 1000] {
             try makeSymlink(length, in: links)

@@ -1,4 +1,4 @@
-import CLinux
+import CHostTree
 import Glibc
 
 /// Runs the trials, two at a time, and counts how they end.

@@ -1,4 +1,4 @@
-import CLinux
+import CHostTree
 import Ext4Verify
 import Glibc
 

@@ -22,7 +22,8 @@ public final class Inode: Sendable {
     public let changeTime: Timestamp
     /// When it was made (`i_crtime`), where the inode has room for that.
     public let creationTime: Timestamp?
-    /// Space taken, in units of 512 bytes (`i_blocks`).
+    /// Space taken, in units of 512 bytes, as `stat` shows it: `i_blocks`, and for an inline file
+    /// its size.
     public let blocks512: UInt64
     /// Flags (`i_flags`).
     public let flags: InodeFlags
@@ -91,6 +92,11 @@ public final class Inode: Sendable {
         if superblock.readOnlyCompatible.contains(.hugeFile) {
             blocks |= UInt64(record[Layout.blocksHigh]) << 32
             if flags.contains(.hugeFile) { blocks <<= UInt64(superblock.blockSizeLog2 - 9) }
+        }
+        // What stands in the inode itself counts as if it had a place of its own: programs take a
+        // file with a size and no blocks for one hole.
+        if type == .regular, flags.contains(.inlineData) {
+            blocks &+= size / 512 &+ (size % 512 == 0 ? 0 : 1)
         }
         blocks512 = blocks
 

@@ -80,9 +80,8 @@ extension Volume {
         let count = available(inode, at: byteOffset, count)
         guard count > 0 else { return [] }
         if inode.usesInlineData {
-            let contents = try inlineContents(of: inode)
-            let start = Int(byteOffset)
-            return [DataRun(source: .bytes(Array(contents[start..<start + count])), count: count)]
+            let contents = try inlineContents(of: inode, at: byteOffset, count: count)
+            return [DataRun(source: .bytes(contents), count: count)]
         }
         var runs: [DataRun] = []
         var done = 0
@@ -124,7 +123,6 @@ extension Volume {
     /// The whole contents of anything that has some, also of symbolic links and encrypted files.
     func contents(ofAny inode: Inode) throws(Ext4Error) -> [UInt8] {
         guard inode.size <= 1 << 30 else { throw .fileTooLarge }
-        if inode.usesInlineData { return try inlineContents(of: inode) }
         var bytes = [UInt8](repeating: 0, count: Int(inode.size))
         var span = bytes.mutableSpan
         var raw = unsafe span.mutableBytes
@@ -139,10 +137,9 @@ extension Volume {
         let count = available(inode, at: byteOffset, bytes.byteCount)
         guard count > 0 else { return 0 }
         if inode.usesInlineData {
-            let contents = try inlineContents(of: inode)
-            let start = Int(byteOffset)
+            let contents = try inlineContents(of: inode, at: byteOffset, count: count)
             for i in 0..<count {
-                bytes.storeBytes(of: contents[start + i], toByteOffset: i, as: UInt8.self)
+                bytes.storeBytes(of: contents[i], toByteOffset: i, as: UInt8.self)
             }
             return count
         }
@@ -199,15 +196,19 @@ extension Volume {
         guard !inode.isEncrypted else { throw .noKey }
     }
 
-    /// The contents that stand in the inode: 60 bytes of `i_block`, then `system.data`.
-    private func inlineContents(of inode: Inode) throws(Ext4Error) -> [UInt8] {
-        let contents = inode.record.withBlock { $0.copy() } + (try inlineRest(of: inode))
-        guard inode.size <= UInt64(contents.count) else {
-            throw .corrupt(
-                .inlineData, at: .init(inode: inode.number),
-                .field("i_size", value: inode.size, rule: "at most \(contents.count)"))
-        }
-        return Array(contents.prefix(Int(inode.size)))
+    /// A range of the contents that stand in the inode: 60 bytes of `i_block`, then `system.data`.
+    ///
+    /// The range lies within the file's size, which may be larger than all that is there: what
+    /// `mke2fs -d` makes of a file that is one hole, and older kernels of a small file that
+    /// `truncate` makes a large one. The rest reads as zeros.
+    private func inlineContents(
+        of inode: Inode, at byteOffset: UInt64, count: Int
+    ) throws(Ext4Error) -> [UInt8] {
+        let stored = inode.record.withBlock { $0.copy() } + (try inlineRest(of: inode))
+        let start = Int(min(byteOffset, UInt64(stored.count)))
+        let end = min(start &+ count, stored.count)
+        let rest = count &- (end &- start)
+        return Array(stored[start..<end]) + [UInt8](repeating: 0, count: rest)
     }
 
     /// The value of `system.data`, where inline contents go on; empty when there is none.

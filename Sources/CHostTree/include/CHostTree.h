@@ -2,8 +2,8 @@
 // FIEMAP, inode flags, extended attributes, encryption), flattened to plain values.
 //
 // Every function returns a number that is not negative, or -errno.
-#ifndef CLINUX_H
-#define CLINUX_H
+#ifndef CHOSTTREE_H
+#define CHOSTTREE_H
 
 #ifdef __linux__
 #include <stddef.h>

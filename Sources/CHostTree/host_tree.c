@@ -1,6 +1,6 @@
 #ifdef __linux__
 #define _GNU_SOURCE
-#include "CLinux.h"
+#include "CHostTree.h"
 
 #include <errno.h>
 #include <fcntl.h>
