@@ -71,6 +71,9 @@ final class InodeShard: Sendable {
         var head = 0
     }
 
+    /// How many inodes one insertion looks at for a place.
+    private static let evictionSteps = 16
+
     private let budget: Int
     private let state = Guarded(State())
 
@@ -82,8 +85,10 @@ final class InodeShard: Sendable {
     func insert(_ inode: Inode) -> Inode {
         state.withLock { state in
             if let present = state.inodes[inode.number] { return present }
-            // First in, first out, over those that nobody holds. One round at the most.
-            var steps = state.order.count - state.head
+            // First in, first out, over those that nobody holds. A few steps each time: where all
+            // are held, a whole round would make every insertion cost as much as all before it.
+            // More than one goes at a time, so what grew beyond the budget shrinks back.
+            var steps = min(state.order.count - state.head, Self.evictionSteps)
             while state.inodes.count >= budget, steps > 0 {
                 steps -= 1
                 let oldest = state.order[state.head]

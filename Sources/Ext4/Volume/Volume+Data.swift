@@ -105,7 +105,14 @@ extension Volume {
     ) throws(Ext4Error) -> UInt64 {
         guard !inode.isDirectory else { throw .isDirectory }
         guard byteOffset < inode.size else { throw .endOfFile }
-        if inode.usesInlineData { return target == .data ? byteOffset : inode.size }
+        if inode.usesInlineData {
+            // Behind all that is there, a file may go on as a hole.
+            let stored = InodeRecord.Layout.block.count + (try inlineRest(of: inode)).count
+            let end = min(inode.size, UInt64(stored))
+            if target == .hole { return max(byteOffset, end) }
+            guard byteOffset < end else { throw .endOfFile }
+            return byteOffset
+        }
         let log2 = UInt64(superblock.blockSizeLog2)
         var block = LogicalBlock(byteOffset >> log2)
         while block < .end, block.rawValue << log2 < inode.size {
