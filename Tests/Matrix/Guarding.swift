@@ -88,11 +88,14 @@ struct Guarding {
             let run = expected.nodes[number]?.map?.last
         else { throw TrialError.failed("\(path) has no blocks") }
         let place = run.physical + min(run.count, 4096) / 2
-        let device = try FileDevice(path: copy, access: .readWrite)
-        var byte = try device.read(at: place, count: 1)
-        byte[0] ^= 1
-        try unsafe device.write(byte.span.bytes, at: place)
-        try device.flush()
+        // Closed before it is read: the device is claimed as long as it is open.
+        do {
+            let device = try FileDevice(path: copy, access: .readWrite)
+            var byte = try device.read(at: place, count: 1)
+            byte[0] ^= 1
+            try unsafe device.write(byte.span.bytes, at: place)
+            try device.flush()
+        }
         try expect(["contents"], at: path, in: copy, "one bit at byte \(place)")
     }
 
