@@ -1,8 +1,6 @@
 internal import CFuse3
 public import Ext4
-internal import Ext4Host
 internal import Glibc
-internal import Synchronization
 
 // A volume at a mount point, from mount(2) to the end of the process's part in it.
 //
@@ -32,9 +30,7 @@ public final class Mount {
         log: Log = .none
     ) throws(MountFailure) {
         try Self.checkDirectory(mountPoint)
-        session = Session(
-            volume: volume, options: options,
-            imageDescriptor: (volume.device as? FileDevice)?.fileDescriptor, log: log)
+        session = Session(volume: volume, options: options, log: log)
         self.mountPoint = mountPoint
         self.log = log
 

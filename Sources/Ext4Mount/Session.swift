@@ -21,9 +21,6 @@ final class Session: Sendable {
 
     let volume: Volume
     let options: MountOptions
-    /// The descriptor of the image, for replies that the kernel moves straight from it; nil when
-    /// what is read is not what the image holds.
-    let imageDescriptor: Int32?
     private let log: Log
     /// What was logged already: a damaged directory that is listed every second fills no disk.
     private let reported = Mutex<Set<Corruption>>([])
@@ -31,10 +28,9 @@ final class Session: Sendable {
     /// The most corruptions that are remembered, and so logged.
     private static let reportLimit = 1000
 
-    init(volume: Volume, options: MountOptions, imageDescriptor: Int32?, log: Log) {
+    init(volume: Volume, options: MountOptions, log: Log) {
         self.volume = volume
         self.options = options
-        self.imageDescriptor = imageDescriptor
         self.log = log
     }
 
@@ -104,7 +100,7 @@ final class Session: Sendable {
             FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR
             | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_NO_OPEN_SUPPORT
             | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS
-            | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_SPLICE_WRITE
+            | FUSE_CAP_EXPLICIT_INVAL_DATA
         // With this the kernel asks for the lists and obeys them in its permission checks.
         if options.accessControlLists { wanted |= FUSE_CAP_POSIX_ACL }
         connection.want = connection.capable & UInt32(bitPattern: Int32(wanted))

@@ -13,7 +13,7 @@ internal import Glibc
 //     then.
 //  3. After a request it looks for the next one for some microseconds before it goes to sleep: a
 //     processor that sleeps takes longer to wake than the client takes to ask again. It stops
-//     looking when that does not pay.
+//     looking when that does not pay, or when others want the processor.
 //
 //     parked --(nobody reads)--> reader --(hands over)--> serving --> parked
 //                                  |  ^

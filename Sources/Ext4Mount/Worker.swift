@@ -19,10 +19,16 @@ final class Worker {
     private(set) var isReader = false
     /// How long the thread looks for a request before it sleeps.
     private var patience = Worker.longestLook
+    /// When the thread may look for requests again.
+    private var lookAgain: Int64 = 0
 
     /// The longest time to look for a request, in nanoseconds: about what two wake-ups cost.
     private static let longestLook: Int64 = 50_000
     private static let shortestLook: Int64 = 5_000
+    /// From how long on giving the processor up means that somebody else took it.
+    private static let longestYield: Int64 = 15_000
+    /// How long the thread does not look for requests on a busy machine.
+    private static let pause: Int64 = 50_000_000
 
     init(_ loop: SessionLoop) {
         unsafe fuse = unsafe loop.fuse
@@ -122,15 +128,21 @@ final class Worker {
             case -EAGAIN: break
             default: return false
             }
-            if Self.now - start < patience {
+            let now = Self.now
+            if now - start < patience {
                 sched_yield()
+                // Somebody else wanted the processor. It is theirs, and for a while it stays so.
+                if Self.now - now > Self.longestYield {
+                    patience = 0
+                    lookAgain = now + Self.pause
+                }
                 continue
             }
             guard sleepUntilReadable() else { return false }
             // It was worth looking, or would have been, when the request came soon.
-            patience =
-                Self.now - start < 2 * Self.longestLook ? Self.longestLook : patience / 2
-            if patience < Self.shortestLook { patience = 0 }
+            let end = Self.now
+            patience = end - start < 2 * Self.longestLook ? Self.longestLook : patience / 2
+            if patience < Self.shortestLook || end < lookAgain { patience = 0 }
         }
     }
 
