@@ -89,7 +89,7 @@ let package = Package(
             name: "Ext4JournalTests", dependencies: ["Ext4", "Ext4Host"], swiftSettings: settings),
         // Damaged volumes, and the finds of the fuzzer; shares its sources with `scripts/fuzz`.
         .testTarget(
-            name: "MalformedImageTests", dependencies: ["Ext4", "Ext4Verify"],
+            name: "MalformedImageTests", dependencies: ["Ext4", "Ext4Host", "Ext4Verify"],
             swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),

@@ -27,6 +27,13 @@ enum FuzzCase {
         case .ignoringChecksums: options.verifiesChecksums = false
         case .fixingChecksums: ChecksumSeal.seal(&image)
         }
+        if input.opening.contains(.replays) {
+            // Whatever that did, what lies there then is read.
+            let device = MemoryDevice(image)
+            _ = try? Volume.replayJournal(on: device, options: options)
+            options.journal = .ignore
+            return VolumeWalk.read(device, options: options, limits: limits)
+        }
         return VolumeWalk.read(MemoryDevice(image), options: options, limits: limits)
     }
 

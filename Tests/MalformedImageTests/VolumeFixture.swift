@@ -155,6 +155,7 @@ struct VolumeFixture {
 
 /// Runs `body` and holds it to a time and a size that no small volume may take: 20 seconds even
 /// on a busy machine and in a debug build, and a process of 2 GiB.
+@discardableResult
 func timed<Value>(_ sourceLocation: SourceLocation, _ body: () -> Value) -> Value {
     let start = ContinuousClock.now
     let value = body()

@@ -57,17 +57,20 @@ struct HTreeIndex {
         var frames = [try frame(of: LogicalBlock(0), isRoot: true, hash: wanted)]
         try descend(&frames, hash: wanted)
         // Names with the same hash may go on in the next leaf, which says so in its entry's lowest
-        // bit. A sound index never leads to more leaves than there are blocks.
-        var budget = directory.blockCount
-        while budget > 0 {
-            budget -= 1
-            guard let leaf = frames.last else { return nil }
-            let block = leaf.buffer.withBytes { leaf.node.block($0, leaf.index) }
-            let found = try directory.find(in: try checked(block), isWanted)
+        // bit. A sound index leads to each leaf once.
+        var passed: Set<LogicalBlock> = []
+        while let leaf = frames.last {
+            let block = try checked(leaf.buffer.withBytes { leaf.node.block($0, leaf.index) })
+            let found = try directory.find(in: block, isWanted)
             if let found { return found }
             guard try advance(&frames, hash: wanted) else { return nil }
+            guard passed.insert(block).inserted else {
+                throw .corrupt(
+                    .htreeNode, at: .init(inode: directory.owner.inode, logicalBlock: block),
+                    .cycle)
+            }
         }
-        throw .corrupt(.htreeNode, at: .init(inode: directory.owner.inode), .cycle)
+        return nil
     }
 
     /// Goes down from the last frame to the level above the leaves, to where `hash` belongs.

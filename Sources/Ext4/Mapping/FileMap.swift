@@ -28,19 +28,27 @@ enum FileMap: Sendable {
     /// Every mapped or unwritten run from `start` up to `end`, in order, adjacent ones in one.
     ///
     /// - Throws: what a map throws; `.corrupt` when the file claims more blocks than the volume
-    ///   has: an indirect map whose pointers lead back to one another would go on for ages.
+    ///   has.
     func runs(
         from start: LogicalBlock = .init(0), to end: LogicalBlock = .end, volumeBlocks: UInt64
     ) throws(Ext4Error) -> [BlockRun] {
         var runs: [BlockRun] = []
         var next = start
         var claimed: UInt64 = 0
+        var entered: Set<BlockNumber>? = []
+        let end = min(end, .end)
         while next < end {
-            let run = try self.run(at: next).suffix(from: next)
+            let found =
+                if case .indirect(let map) = self {
+                    try map.run(at: next, entering: &entered)
+                } else {
+                    try run(at: next)
+                }
+            let run = found.suffix(from: next)
             next = run.end
             if case .hole = run.state { continue }
             claimed &+= run.count
-            guard claimed <= volumeBlocks else { throw .corrupt(.indirectBlock, .cycle) }
+            guard claimed <= volumeBlocks else { throw overclaimed }
             if let merged = runs.last?.merged(with: run) {
                 runs[runs.count - 1] = merged
             } else {
@@ -48,5 +56,18 @@ enum FileMap: Sendable {
             }
         }
         return runs
+    }
+
+    /// The error for a file that claims more blocks than there are.
+    private var overclaimed: Ext4Error {
+        let owner: InodeNumber? =
+            switch self {
+            case .extents(let tree): tree.owner.inode
+            case .indirect(let map): map.owner.inode
+            case .none: nil
+            }
+        return .corrupt(
+            .inode, at: .init(inode: owner),
+            .broken("its map holds more blocks than the volume has"))
     }
 }

@@ -12,6 +12,18 @@ struct IndirectMap: Sendable {
     /// The run that holds `block`, from `block` on: as many blocks as one block of pointers, or
     /// one hole, tells of.
     func run(at block: LogicalBlock) throws(Ext4Error) -> BlockRun {
+        var none: Set<BlockNumber>?
+        return try run(at: block, entering: &none)
+    }
+
+    /// As `run(at:)`, for a walk that goes through the map in order.
+    ///
+    /// - Parameter entered: the blocks of pointers that the walk has come to. Without it a few
+    ///   blocks that lead to one another stand for a file of more pieces than memory holds.
+    /// - Throws: `.corrupt` also for a block of pointers that the walk comes to a second time.
+    func run(
+        at block: LogicalBlock, entering entered: inout Set<BlockNumber>?
+    ) throws(Ext4Error) -> BlockRun {
         let perBlockLog2 = UInt64(reader.superblock.blockSizeLog2 - 2)
         if block.rawValue < Self.directCount {
             return try record.withBlock { (pointers) throws(Ext4Error) in
@@ -36,9 +48,17 @@ struct IndirectMap: Sendable {
                 return BlockRun(
                     logical: block, count: covered - (offset & (covered - 1)), state: .hole)
             }
+            let child = BlockNumber(UInt64(pointer))
+            // A walk comes to a block of pointers with the first block that it covers.
+            let isFirst = offset & (1 << (level * perBlockLog2) - 1) == 0
+            if isFirst, entered?.insert(child).inserted == false {
+                throw .corrupt(
+                    .indirectBlock,
+                    at: .init(inode: owner.inode, logicalBlock: block, block: child), .cycle)
+            }
             level -= 1
             let buffer = try reader.buffer(
-                of: BlockNumber(UInt64(pointer)), for: .indirectBlock,
+                of: child, for: .indirectBlock,
                 at: .init(inode: owner.inode, logicalBlock: block))
             let slot = Int((offset >> (level * perBlockLog2)) & ((1 << perBlockLog2) - 1))
             if level == 0 {

@@ -58,7 +58,8 @@ struct SuperblockSource {
         for size in blockSize.map({ [$0] }) ?? blockSizes {
             guard size > 0 else { throw .invalidArgument }
             let (offset, overflow) = block.rawValue.multipliedReportingOverflow(by: UInt64(size))
-            guard !overflow else { continue }
+            // Where the block would lie behind the device, its size is not this one.
+            guard !overflow, offset < device.byteCount else { continue }
             if offset == Superblock.byteOffset {
                 if let found = try? primary(on: device, options) { return found }
                 continue

@@ -305,7 +305,10 @@ private struct Random {
             IndirectMap(
                 reader: fixture.reader, owner: fixture.owner, record: try fixture.record(rootAt: 0))
         )
-        #expect(throws: Ext4Error.corrupt(.indirectBlock, .cycle)) {
+        let place = Corruption.Place(
+            inode: fixture.owner.inode, logicalBlock: LogicalBlock(12 + 256 + 65536),
+            block: BlockNumber(block))
+        #expect(throws: Ext4Error.corrupt(.indirectBlock, at: place, .cycle)) {
             try map.runs(volumeBlocks: fixture.superblock.blocksCount)
         }
     }
