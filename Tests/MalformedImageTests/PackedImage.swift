@@ -46,12 +46,3 @@ enum PackedImage {
         return image
     }
 }
-
-/// The memory that this process takes now; nil where that cannot be told.
-func residentBytes() -> Int? {
-    guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else {
-        return nil
-    }
-    let fields = text.split(separator: " ")
-    return fields.count > 1 ? Int(fields[1]).map { $0 * 4096 } : nil
-}

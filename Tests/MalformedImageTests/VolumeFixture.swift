@@ -153,8 +153,8 @@ struct VolumeFixture {
     }
 }
 
-/// Runs `body` and holds it to a time and a size that no small volume may take: 20 seconds even
-/// on a busy machine and in a debug build, and a process of 2 GiB.
+/// Runs `body` and holds it to a time that no small volume may take: 20 seconds even on a busy
+/// machine and in a debug build. Memory is the fuzzer's to watch: here other tests run beside.
 @discardableResult
 func timed<Value>(_ sourceLocation: SourceLocation, _ body: () -> Value) -> Value {
     let start = ContinuousClock.now
@@ -162,9 +162,6 @@ func timed<Value>(_ sourceLocation: SourceLocation, _ body: () -> Value) -> Valu
     let duration = ContinuousClock.now - start
     if duration > .seconds(20) {
         Issue.record("reading it took \(duration)", sourceLocation: sourceLocation)
-    }
-    if let resident = residentBytes(), resident > 2 << 30 {
-        Issue.record("the process has grown to \(resident) bytes", sourceLocation: sourceLocation)
     }
     return value
 }
