@@ -230,10 +230,17 @@ extension Volume {
         return try inode.record.withBytes { (bytes) throws(Ext4Error) in
             let list = try AttributeList(
                 parsingInode: bytes, extraSize: inode.record.extraSize, attributeContext(inode))
-            guard case .inArea(let range) = list?.entry(named: .inlineData)?.value else {
-                return []
+            switch list?.entry(named: .inlineData)?.value {
+            case .inArea(let range): return bytes.copy(range)
+            case nil: return []
+            case .inode(let number, _):
+                // The kernel looks for them in the inode only.
+                throw .corrupt(
+                    .inlineData, at: .init(inode: inode.number),
+                    .field(
+                        "e_value_inum", value: UInt64(number.rawValue),
+                        rule: "0 for the rest of inline contents"))
             }
-            return bytes.copy(range)
         }
     }
 
