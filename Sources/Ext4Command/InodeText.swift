@@ -3,7 +3,7 @@ internal import Ext4
 /// An inode for people and for programs.
 enum InodeText {
     /// What `ls --json` and `stat --json` say of every file.
-    static func members(of inode: Inode) -> [(String, JSONText)] {
+    static func members(of inode: Inode, in volume: Volume) -> [(String, JSONText)] {
         var members: [(String, JSONText)] = [
             ("inode", .number(inode.number.rawValue)),
             ("type", .string(inode.type.key)),
@@ -11,7 +11,7 @@ enum InodeText {
             ("uid", .number(inode.userID)),
             ("gid", .number(inode.groupID)),
             ("links", .number(inode.linkCount)),
-            ("size", .number(inode.size)),
+            ("size", .number(volume.shownSize(of: inode))),
             ("blocks512", .number(inode.blocks512)),
             ("accessTime", .string(TimeText.iso(inode.accessTime))),
             ("modificationTime", .string(TimeText.iso(inode.modificationTime))),

@@ -221,7 +221,7 @@ private struct Listing {
         let columns = rows.map { row -> [String] in
             guard let inode = row.inode else { return ["\(row.number)", "?", "?", "?", "?", "?"] }
             let size =
-                inode.device.map { "\($0.major), \($0.minor)" } ?? "\(inode.size)"
+                inode.device.map { "\($0.major), \($0.minor)" } ?? "\(volume.shownSize(of: inode))"
             return [
                 "\(row.number)", inode.mode.letters, "\(inode.linkCount)", "\(inode.userID)",
                 "\(inode.groupID)", size,
@@ -249,7 +249,7 @@ private struct Listing {
             isFirstObject = false
             var members = JSONText.name("name", row.name) + JSONText.name("path", row.path)
             if let inode = row.inode {
-                members += InodeText.members(of: inode)
+                members += InodeText.members(of: inode, in: volume)
             } else {
                 members.append(("inode", .number(row.number.rawValue)))
                 members.append(("type", .string(row.type.key)))

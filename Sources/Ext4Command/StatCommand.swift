@@ -111,7 +111,7 @@ struct StatCommand: ParsableCommand {
             ? attempt { () throws(Ext4Error) in try volume.mappings(of: inode) } : nil
 
         let flags = "0x" + String(inode.flags.rawValue, radix: 16)
-        facts.members = JSONText.name("path", path) + InodeText.members(of: inode)
+        facts.members = JSONText.name("path", path) + InodeText.members(of: inode, in: volume)
         facts.members += [
             ("flags", .array(inode.flags.names.map { .string($0) })),
             ("flagBits", .string(flags)),
@@ -137,7 +137,7 @@ struct StatCommand: ParsableCommand {
         facts.lines = [
             "  File: \(Quoted(path))" + (target.map { " -> \(Quoted($0))" } ?? ""),
             """
-              Size: \(inode.size)  Blocks: \(inode.blocks512)  Block size: \(volume.blockSize)  \
+              Size: \(volume.shownSize(of: inode))  Blocks: \(inode.blocks512)  Block size: \(volume.blockSize)  \
             \(inode.type.words)
             """,
             "Inode: \(inode.number)  Links: \(inode.linkCount)"
