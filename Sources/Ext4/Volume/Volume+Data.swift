@@ -65,7 +65,9 @@ extension Volume {
     /// - Throws: `.corrupt`.
     public func mappings(of inode: Inode) throws(Ext4Error) -> [BlockRun] {
         guard hasMap(inode) else { return [] }
-        return try map(of: inode).runs(volumeBlocks: superblock.blocksCount)
+        // With shared_blocks a block may stand for many blocks of one file.
+        let isShared = superblock.readOnlyCompatible.contains(.sharedBlocks)
+        return try map(of: inode).runs(volumeBlocks: isShared ? .max : superblock.blocksCount)
     }
 
     /// Where the bytes of a range of a file come from, for readers that move them on their own.
