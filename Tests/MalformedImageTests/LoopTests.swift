@@ -99,6 +99,31 @@ private final class RoomyDevice: BlockDevice {
         }
     }
 
+    // MARK: Directories
+
+    /// A directory of two blocks that are one: its entries would be listed, and looked for, twice;
+    /// with a million pointers to it, a million times.
+    @Test func directoryHasABlockTwice() throws {
+        var volume = try VolumeFixture("ext2")
+        let map = try volume.map(of: .root)
+        let first = volume.get(Field<UInt32>.le(0), at: map)
+        volume.set(.le(4), at: map, first)
+        try volume.setInode(.root, InodeRecord.Layout.sizeLow, UInt32(2 * volume.blockSize))
+        let listing = volume.corruption { (volume) throws(Ext4Error) in
+            _ = try volume.entries(of: try volume.root())
+        }
+        let search = volume.corruption { (volume) throws(Ext4Error) in
+            _ = try volume.inode(atPath: "/no-such-name")
+        }
+        for found in [listing, search] {
+            #expect(found?.structure == .directoryBlock)
+            #expect(found?.place.inode == .root)
+            #expect(found?.place.block == BlockNumber(UInt64(first)))
+            #expect(found?.rule == .cycle)
+        }
+        volume.walk()
+    }
+
     // MARK: Sizes
 
     /// Sizes that no file, directory or link can have, up to the largest number.

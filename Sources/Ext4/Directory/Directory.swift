@@ -41,19 +41,36 @@ struct Directory: Sendable {
         _ body: (_ record: DirectoryRecord, _ name: RawSpan, _ block: LogicalBlock)
             throws(Ext4Error) -> Bool
     ) throws(Ext4Error) {
-        let log2 = UInt64(reader.superblock.blockSizeLog2)
-        var block = position >> log2
+        let first = position >> UInt64(reader.superblock.blockSizeLog2)
         // Positions that never were an entry's, or are no longer one's, move up to the next.
-        var start = Int(position & UInt64(blockSize - 1))
+        let start = Int(position & UInt64(blockSize - 1))
+        try forEachBlock(from: first) { (block, buffer) throws(Ext4Error) in
+            try buffer.withBytes { (bytes) throws(Ext4Error) in
+                try forEach(in: bytes, of: block, from: block.rawValue == first ? start : 0, body)
+            }
+        }
+    }
+
+    /// Calls `body` with each block from `first` on, until it returns false.
+    ///
+    /// - Throws: `.corrupt` also for a block of the volume that the directory has twice: a few real
+    ///   ones could stand for more entries than anybody can wait for.
+    private func forEachBlock(
+        from first: UInt64, _ body: (LogicalBlock, Buffer) throws(Ext4Error) -> Bool
+    ) throws(Ext4Error) {
+        var passed: Set<BlockNumber> = []
+        var block = first
         while block < blockCount {
             let logical = LogicalBlock(block)
             let buffer = try self.buffer(of: logical)
-            let goesOn = try buffer.withBytes { (bytes) throws(Ext4Error) in
-                try forEach(in: bytes, of: logical, from: start, body)
+            guard passed.insert(buffer.block).inserted else {
+                throw .corrupt(
+                    .directoryBlock,
+                    at: .init(inode: owner.inode, logicalBlock: logical, block: buffer.block),
+                    .cycle)
             }
-            guard goesOn else { return }
+            guard try body(logical, buffer) else { return }
             block += 1
-            start = 0
         }
     }
 
@@ -62,12 +79,7 @@ struct Directory: Sendable {
         if isIndexed, let index = try HTreeIndex(self) {
             return try index.find(name)
         }
-        var block: UInt64 = 0
-        while block < blockCount {
-            if let found = try find(name, in: LogicalBlock(block)) { return found }
-            block += 1
-        }
-        return nil
+        return try findInOrder { $0.isEqual(to: name) }
     }
 
     /// The entry of an encrypted directory that is shown as `name`, or nil.
@@ -75,13 +87,19 @@ struct Directory: Sendable {
         if isIndexed, let index = try HTreeIndex(self) {
             return try index.find(name)
         }
-        var block: UInt64 = 0
-        while block < blockCount {
-            let found = try find(in: LogicalBlock(block)) { name.matches(ciphertext: $0) }
-            if let found { return found }
-            block += 1
+        return try findInOrder { name.matches(ciphertext: $0) }
+    }
+
+    /// The first entry in any block whose name `isWanted`, or nil.
+    private func findInOrder(
+        _ isWanted: (RawSpan) -> Bool
+    ) throws(Ext4Error) -> DirectoryRecord? {
+        var found: DirectoryRecord?
+        try forEachBlock(from: 0) { (block, _) throws(Ext4Error) in
+            found = try find(in: block, isWanted)
+            return found == nil
         }
-        return nil
+        return found
     }
 
     /// The entry named `name` in one block, or nil.
