@@ -30,3 +30,23 @@ void ext4_monitor_wait(ext4_monitor *monitor) {
 void ext4_monitor_broadcast(ext4_monitor *monitor) {
     pthread_cond_broadcast(&monitor->condition);
 }
+
+struct ext4_shared_lock {
+    pthread_rwlock_t lock;
+};
+
+ext4_shared_lock *ext4_shared_lock_create(void) {
+    ext4_shared_lock *lock = malloc(sizeof *lock);
+    if (lock == NULL) return NULL;
+    pthread_rwlock_init(&lock->lock, NULL);
+    return lock;
+}
+
+void ext4_shared_lock_destroy(ext4_shared_lock *lock) {
+    pthread_rwlock_destroy(&lock->lock);
+    free(lock);
+}
+
+void ext4_shared_lock_read(ext4_shared_lock *lock) { pthread_rwlock_rdlock(&lock->lock); }
+void ext4_shared_lock_write(ext4_shared_lock *lock) { pthread_rwlock_wrlock(&lock->lock); }
+void ext4_shared_lock_unlock(ext4_shared_lock *lock) { pthread_rwlock_unlock(&lock->lock); }

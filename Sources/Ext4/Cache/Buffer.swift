@@ -14,6 +14,11 @@ final class Buffer: @unchecked Sendable {
     private let verified = Atomic<UInt64>(0)
     /// The transaction that changed the contents last, one more than its number; 0 for none.
     private let changedBy = Atomic<UInt64>(0)
+    /// What the contents need before they go to the disk; whoever may change them guards it.
+    private(set) var seal: Seal = .none
+    /// Whether the block was freed or made anew: nothing of this buffer may reach the disk. The
+    /// journal's monitor guards it.
+    var isAbandoned = false
     /// How often the block was wanted since its queue looked; the shard's lock guards it.
     var frequency: UInt8 = 0
 
@@ -44,6 +49,9 @@ final class Buffer: @unchecked Sendable {
     }
 
     deinit { unsafe storage.deallocate() }
+
+    /// Makes every byte zero; before the buffer is shared.
+    func fillWithZeros() { withMutableBytes { $0.clear() } }
 
     /// Fills the contents; before the buffer is shared.
     func fill(from device: any BlockDevice, at byteOffset: UInt64) throws(Ext4Error) {
@@ -82,6 +90,23 @@ final class Buffer: @unchecked Sendable {
     ) throws(Failure) -> Result {
         var bytes = unsafe MutableRawSpan(_unsafeStart: storage, byteCount: byteCount)
         return try body(&bytes)
+    }
+
+    /// Notes as what the contents were changed: its checksum will be made by `applySeal`, and until
+    /// then nobody may ask for it.
+    func setSeal(_ seal: Seal) {
+        self.seal = seal
+        if let verification = seal.verification {
+            verified.store(verification.rawValue, ordering: .releasing)
+        }
+    }
+
+    /// Brings the checksum up to date, when nobody changes the contents.
+    func applySeal() {
+        if case .none = seal { return }
+        let seal = seal
+        let block = block
+        withMutableBytes { seal.apply(to: &$0, block: block) }
     }
 
     /// Runs `check` on the contents unless they were found good as `verification` before.

@@ -29,21 +29,40 @@ final class BufferCache: Sendable {
         }
     }
 
-    private func shard(of block: BlockNumber) -> CacheShard {
+    private func shard(of block: BlockNumber) -> CacheShard { shards[shardIndex(of: block)] }
+
+    private func shardIndex(of block: BlockNumber) -> Int {
         let run = block.rawValue >> UInt64(Self.runLog2)
         // A multiplicative hash: groups lie at powers of two, which must not share a shard.
         let hash = (run &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - Self.shardCountLog2)
-        return shards[Int(hash)]
+        return Int(hash)
     }
 
     /// The buffer of `block`, read from the device when it is not there.
     func buffer(of block: BlockNumber) throws(Ext4Error) -> Buffer {
         let shard = shard(of: block)
-        if let found = shard.find(block) { return found }
-        let buffer = Buffer(block: block, byteCount: 1 << blockSizeLog2)
-        try buffer.fill(from: device, at: block.rawValue << UInt64(blockSizeLog2))
-        return shard.insert(buffer)
+        while true {
+            let epoch: UInt64
+            switch shard.find(block) {
+            case .found(let buffer): return buffer
+            case .missing(let current): epoch = current
+            }
+            let buffer = Buffer(block: block, byteCount: 1 << blockSizeLog2)
+            try buffer.fill(from: device, at: block.rawValue << UInt64(blockSizeLog2))
+            if let inserted = shard.insert(buffer, readIn: epoch) { return inserted }
+        }
     }
+
+    /// A buffer of zeros for `block`, which was allocated just now: the device is not read, and
+    /// what the cache had of it is returned to be dropped.
+    func fresh(_ block: BlockNumber) -> (buffer: Buffer, old: Buffer?) {
+        let buffer = Buffer(block: block, byteCount: 1 << blockSizeLog2)
+        buffer.fillWithZeros()
+        return (buffer, shard(of: block).replace(by: buffer))
+    }
+
+    /// Forgets `block`, which is free now; what the cache had of it is returned.
+    func drop(_ block: BlockNumber) -> Buffer? { shard(of: block).drop(block) }
 
     /// Whether the block is in memory; does not count as wanting it.
     func holds(_ block: BlockNumber) -> Bool { shard(of: block).holds(block) }
@@ -57,18 +76,19 @@ final class BufferCache: Sendable {
         while first < end, shard(of: .init(end &- 1)).holds(.init(end &- 1)) { end &-= 1 }
         guard first < end else { return }
         let blockSize = 1 << blockSizeLog2
+        let epochs = shards.map { $0.epoch }
         guard
             let bytes = try? device.read(
                 at: first << UInt64(blockSizeLog2), count: Int(end &- first) &* blockSize)
         else { return }
         for i in 0..<Int(end &- first) {
             let number = BlockNumber(first &+ UInt64(i))
-            let shard = shard(of: number)
-            guard !shard.holds(number) else { continue }
+            let index = shardIndex(of: number)
+            guard !shards[index].holds(number) else { continue }
             let buffer = Buffer(block: number, byteCount: blockSize)
             unsafe buffer.fill(
                 from: bytes.span.bytes.extracting(i * blockSize..<(i + 1) * blockSize))
-            _ = shard.insert(buffer)
+            _ = shards[index].insert(buffer, readIn: epochs[index])
         }
     }
 

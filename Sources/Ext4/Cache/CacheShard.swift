@@ -4,16 +4,24 @@ final class CacheShard: Sendable {
 
     init(blockBudget: Int) { state = Guarded(State(budget: blockBudget)) }
 
-    /// The buffer of `block`, or nil; counts as wanting it.
-    func find(_ block: BlockNumber) -> Buffer? {
+    /// What a look-up came to.
+    enum Answer {
+        case found(Buffer)
+        /// The block must be read, by whoever asked. What was read is good as long as the epoch is
+        /// the same when it comes in.
+        case missing(epoch: UInt64)
+    }
+
+    /// Looks `block` up; counts as wanting it.
+    func find(_ block: BlockNumber) -> Answer {
         state.withLock { state in
             guard let buffer = state.buffers[block] else {
                 state.misses &+= 1
-                return nil
+                return .missing(epoch: state.epoch)
             }
             state.hits &+= 1
             if buffer.frequency < 3 { buffer.frequency += 1 }
-            return buffer
+            return .found(buffer)
         }
     }
 
@@ -22,18 +30,39 @@ final class CacheShard: Sendable {
         state.withLock { $0.buffers[block] != nil }
     }
 
-    /// Adds `buffer`, unless another thread was faster: the one in the cache is returned.
-    func insert(_ buffer: Buffer) -> Buffer {
+    /// What a read must be inserted with.
+    var epoch: UInt64 { state.withLock { $0.epoch } }
+
+    /// Adds `buffer`, unless another thread was faster: the one in the cache is returned. Nil when
+    /// what was read may be older than what the disk has by now.
+    func insert(_ buffer: Buffer, readIn epoch: UInt64) -> Buffer? {
         state.withLock { state in
             if let present = state.buffers[buffer.block] { return present }
-            state.makeRoom()
-            state.buffers[buffer.block] = buffer
-            if state.ghosts.remove(buffer.block) != nil {
-                state.main.append(buffer.block)
-            } else {
-                state.small.append(buffer.block)
-            }
+            guard state.epoch == epoch else { return nil }
+            state.add(buffer)
             return buffer
+        }
+    }
+
+    /// Puts `buffer` in the place of whatever the cache has of that block, which it returns.
+    func replace(by buffer: Buffer) -> Buffer? {
+        state.withLock { state in
+            state.epoch &+= 1
+            guard let index = state.buffers.index(forKey: buffer.block) else {
+                state.add(buffer)
+                return nil
+            }
+            let old = state.buffers.values[index]
+            state.buffers.values[index] = buffer
+            return old
+        }
+    }
+
+    /// Forgets the block, and returns what the cache had of it.
+    func drop(_ block: BlockNumber) -> Buffer? {
+        state.withLock { state in
+            state.epoch &+= 1
+            return state.buffers.removeValue(forKey: block)
         }
     }
 
@@ -53,8 +82,21 @@ final class CacheShard: Sendable {
         var ghostOrder = BlockQueue()
         var hits = 0
         var misses = 0
+        /// Counts the times that a block left which the disk may have got anew since somebody
+        /// began to read it: what was read before must not come in any more.
+        var epoch: UInt64 = 0
 
         init(budget: Int) { self.budget = budget }
+
+        mutating func add(_ buffer: Buffer) {
+            makeRoom()
+            buffers[buffer.block] = buffer
+            if ghosts.remove(buffer.block) != nil {
+                main.append(buffer.block)
+            } else {
+                small.append(buffer.block)
+            }
+        }
 
         /// Evicts until one more fits, or until every buffer was found to be in use.
         mutating func makeRoom() {
@@ -90,6 +132,7 @@ final class CacheShard: Sendable {
         private mutating func evict(_ block: BlockNumber) -> Bool {
             guard let index = buffers.index(forKey: block) else { return true }
             guard isKnownUniquelyReferenced(&buffers.values[index]) else { return false }
+            if buffers.values[index].transaction != nil { epoch &+= 1 }
             buffers.remove(at: index)
             return true
         }

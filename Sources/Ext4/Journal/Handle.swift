@@ -2,11 +2,24 @@
 ///
 /// All that is changed through one handle reaches the disk together. It lives for the length of a
 /// closure, and a thread has at most one: a second would wait for the first one's transaction.
+///
+/// When the closure throws, what it changed is undone, in reverse order. Blocks that the caller
+/// guards alone are given back their contents (`preserve`); for what others change at the same
+/// time, such as a bitmap, whoever changes it says how to take it back (`onFailure`).
 struct Handle: ~Copyable {
     let journal: Journal
     let transaction: Transaction
     /// Blocks that were promised room in the log and not used yet.
     private(set) var credits: Int
+    private var undo: [Undo] = []
+    /// Blocks of metadata that are free once the closure has succeeded.
+    private var released: [(block: BlockNumber, cache: BufferCache)] = []
+
+    private enum Undo {
+        case contents(Buffer, [UInt8])
+        case fresh(Buffer, BufferCache)
+        case action((inout Handle) -> Void)
+    }
 
     init(_ journal: Journal, _ transaction: Transaction, credits: Int) {
         self.journal = journal
@@ -14,11 +27,12 @@ struct Handle: ~Copyable {
         self.credits = credits
     }
 
-    /// Changes the contents of `buffer`.
+    /// Changes the contents of `buffer`; with `seal`, also what it needs before it is written.
     ///
     /// Who else may look at it meanwhile is for the locks above to say, not for the journal.
     mutating func modify<Result, Failure: Error>(
-        _ buffer: Buffer, _ body: (inout MutableRawSpan) throws(Failure) -> Result
+        _ buffer: Buffer, seal: Buffer.Seal? = nil,
+        _ body: (inout MutableRawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         // A buffer that is in this transaction already needs no lock to be changed once more.
         if buffer.transaction != transaction.id,
@@ -26,12 +40,70 @@ struct Handle: ~Copyable {
         {
             credits = max(credits - 1, 0)
         }
+        if let seal { buffer.setSeal(seal) }
         return try buffer.withMutableBytes(body)
     }
 
-    /// Tells that a block of metadata is free: no copy of it in the log may be replayed, and what
-    /// this transaction changed in it is dropped.
+    /// A buffer of zeros for `block`, which was allocated just now, as part of this transaction.
+    mutating func fresh(_ block: BlockNumber, in cache: BufferCache, seal: Buffer.Seal) -> Buffer {
+        let (buffer, old) = cache.fresh(block)
+        if let old { journal.abandon(old) }
+        modify(buffer, seal: seal) { _ in }
+        undo.append(.fresh(buffer, cache))
+        return buffer
+    }
+
+    /// Tells that a block of metadata is free, if the closure succeeds: no copy of it in the log
+    /// may be replayed, and what this transaction changed in it is dropped.
     ///
     /// The block must not be used again before this transaction is committed.
+    mutating func release(_ block: BlockNumber, from cache: BufferCache) {
+        released.append((block, cache))
+    }
+
+    /// Tells that a block of metadata is free, at once.
     func revoke(_ block: BlockNumber) { journal.revoke(block, in: transaction) }
+
+    // MARK: Failure
+
+    /// Remembers the contents of a block that the caller guards alone, for the case that the
+    /// closure fails.
+    mutating func preserve(_ buffer: Buffer) {
+        undo.append(.contents(buffer, buffer.withBytes { $0.copy() }))
+    }
+
+    /// Remembers how to take back a change, for the case that the closure fails.
+    mutating func onFailure(_ action: @escaping (inout Handle) -> Void) {
+        undo.append(.action(action))
+    }
+
+    /// Drops what was released, and the means to undo.
+    mutating func succeed() {
+        for (block, cache) in released {
+            if let old = cache.drop(block) { journal.abandon(old) }
+            journal.revoke(block, in: transaction)
+        }
+        released = []
+        undo = []
+    }
+
+    /// Takes everything back.
+    mutating func rollBack() {
+        released = []
+        while let last = undo.popLast() {
+            switch last {
+            case .contents(let buffer, let bytes):
+                modify(buffer) { contents in
+                    unsafe contents.withUnsafeMutableBytes { target in
+                        unsafe target.copyBytes(from: bytes)
+                    }
+                }
+            case .fresh(let buffer, let cache):
+                _ = cache.drop(buffer.block)
+                journal.abandon(buffer)
+            case .action(let action):
+                action(&self)
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ extension Journal {
             }
             if let bytes {
                 try writeSuperblock(bytes)
-                try area.device.flush()
+                try device.flush()
             }
             monitor.change { state in
                 state.isMarked = false
@@ -55,6 +55,7 @@ extension Journal {
     /// - Throws: `.noSpace` when the log could never hold as much; `.io`.
     func makeRoom(blocks: Int, bytes: Int) throws(Ext4Error) {
         // One block stays free: a ring that is full to the last would be walked round by recovery.
+        guard let area else { return }
         let capacity = Int(area.blockCount) - 1
         guard blocks <= capacity else { throw .noSpace }
         let count: Int? = monitor.withLock { state in
@@ -83,9 +84,9 @@ extension Journal {
             let split = max(state.committed.count - count, 0)
             return (Array(state.committed[..<split]), Array(state.committed[split...]))
         }
-        guard let last = leaving.last else { return }
+        guard let last = leaving.last, let area else { return }
         try writeNewest(of: leaving, except: staying)
-        try area.device.flush()
+        try device.flush()
 
         let bytes = monitor.withLock { state in
             superblockBytes(
@@ -94,7 +95,7 @@ extension Journal {
                 staying.first?.image.id ?? last.image.id.next)
         }
         try writeSuperblock(bytes)
-        try area.device.flush()
+        try device.flush()
         monitor.change { state in
             state.committed.removeFirst(leaving.count)
             for transaction in leaving { state.used -= transaction.blockCount }
@@ -104,7 +105,7 @@ extension Journal {
 
     /// Writes the newest copy of each block to its place, in the order of the volume and as long
     /// runs as there are; not those of which a transaction that stays has a newer one.
-    private func writeNewest(
+    func writeNewest(
         of leaving: [LoggedTransaction], except staying: [LoggedTransaction]
     ) throws(Ext4Error) {
         struct Source {
@@ -138,7 +139,7 @@ extension Journal {
             if count == 1 {
                 try sources[first].image.withBlocks(sources[first].index, count: 1) {
                     (bytes) throws(Ext4Error) in
-                    try area.device.write(bytes, at: byteOffset)
+                    try device.write(bytes, at: byteOffset)
                 }
             } else {
                 gathered.removeAll(keepingCapacity: true)
@@ -147,7 +148,7 @@ extension Journal {
                         gathered.append(contentsOf: $0.copy())
                     }
                 }
-                try unsafe area.device.write(gathered.span.bytes, at: byteOffset)
+                try unsafe device.write(gathered.span.bytes, at: byteOffset)
             }
             first += count
         }

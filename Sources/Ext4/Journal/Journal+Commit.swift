@@ -54,30 +54,47 @@ extension Journal {
             }
             return
         }
+        prepare(running)
         let image = TransactionImage(freezing: running, format)
         monitor.change { state in
             state.running = nil
             state.isFreezing = false
         }
         do throws(Ext4Error) {
+            guard let area else {
+                try writeInPlace(image)
+                return
+            }
             image.seal(uuid: area.superblock.uuid)
             try makeRoom(blocks: image.blockCount + 1, bytes: image.blockCount * format.blockSize)
             let start = try markInUse(by: running.id)
-            try write(image, at: start)
-            try area.device.flush()
+            try write(image, to: area, at: start)
+            try device.flush()
             try writeCommitBlock(
-                running.id, at: area.index(start, advancedBy: UInt32(image.blockCount)))
-            try area.device.flush()
+                running.id, to: area,
+                at: area.index(start, advancedBy: UInt32(image.blockCount)))
+            try device.flush()
             image.unescape()
-            finish(image, at: start)
+            finish(image, in: area, at: start)
         } catch {
             fail(error)
             throw error
         }
     }
 
+    /// Commits on a volume without a log: the blocks go to their places.
+    private func writeInPlace(_ image: TransactionImage) throws(Ext4Error) {
+        try writeNewest(
+            of: [LoggedTransaction(image: image, start: 0, blockCount: 0)], except: [])
+        try device.flush()
+        monitor.change { state in
+            state.lastCommitted = image.id
+            state.isBusy = false
+        }
+    }
+
     /// The committed transaction joins those that wait for their checkpoint.
-    private func finish(_ image: TransactionImage, at start: UInt32) {
+    private func finish(_ image: TransactionImage, in area: LogArea, at start: UInt32) {
         let count = UInt32(image.blockCount + 1)
         monitor.change { state in
             // Blocks that it revoked may be used for anything from now on: older copies of them
@@ -108,6 +125,7 @@ extension Journal {
         }
         guard var superblock else { return }
         log(.error, "the journal gives up: \(error)")
+        guard area != nil else { return }
         do {
             var span = superblock.mutableSpan
             var raw = unsafe span.mutableBytes
@@ -115,7 +133,7 @@ extension Journal {
         }
         // The device may be gone; the error that counts is the first one.
         try? writeSuperblock(superblock)
-        try? area.device.flush()
+        try? device.flush()
     }
 
     // MARK: The log
@@ -148,14 +166,16 @@ extension Journal {
     }
 
     func writeSuperblock(_ bytes: [UInt8]) throws(Ext4Error) {
-        let place = try area.place(of: 0)
-        try unsafe area.device.write(
+        guard let place = try area?.place(of: 0) else { return }
+        try unsafe device.write(
             bytes.span.bytes, at: place.rawValue &* UInt64(format.blockSize))
     }
 
     /// Writes all blocks of an image but the commit block, in as few requests as the journal's
     /// place on the volume and the end of the ring allow.
-    private func write(_ image: TransactionImage, at start: UInt32) throws(Ext4Error) {
+    private func write(
+        _ image: TransactionImage, to area: LogArea, at start: UInt32
+    ) throws(Ext4Error) {
         var done = 0
         while done < image.blockCount {
             let index = area.index(start, advancedBy: UInt32(done))
@@ -166,14 +186,14 @@ extension Journal {
             let count = min(Int(clamping: run.count), untilEnd, image.blockCount - done)
             let byteOffset = run.firstBlock.rawValue &* UInt64(format.blockSize)
             try image.withBlocks(done, count: count) { (bytes) throws(Ext4Error) in
-                try area.device.write(bytes, at: byteOffset)
+                try device.write(bytes, at: byteOffset)
             }
             done += count
         }
     }
 
     private func writeCommitBlock(
-        _ transaction: TransactionID, at index: UInt32
+        _ transaction: TransactionID, to area: LogArea, at index: UInt32
     ) throws(Ext4Error) {
         var block = [UInt8](repeating: 0, count: format.blockSize)
         do {
@@ -182,7 +202,7 @@ extension Journal {
             JournalCommit.write(transaction, at: clock(), to: &raw, format)
         }
         let place = try area.place(of: index)
-        try unsafe area.device.write(
+        try unsafe device.write(
             block.span.bytes, at: place.rawValue &* UInt64(format.blockSize))
     }
 }

@@ -18,9 +18,19 @@
 // `used` tells a full ring from an empty one.
 
 /// The journal of a volume that is open for writing (jbd2, on the disk).
+///
+/// A volume without a log has one too: its commits write the blocks to their places, which is no
+/// more than what such a volume promises, and everything above is the same.
 final class Journal: Sendable {
-    let area: LogArea
+    let device: any BlockDevice
+    /// The log; nil when the volume has none.
+    let area: LogArea?
     let format: JournalFormat
+    /// Whether blocks have checksums, to be made when a transaction is frozen.
+    private let sealsBlocks: Bool
+    /// Called before a transaction is frozen, when no handle is open, to bring up to date what is
+    /// kept so only once a transaction.
+    let beforeFreeze: Guarded<(@Sendable () -> Void)?> = Guarded(nil)
     let clock: @Sendable () -> Timestamp
     let log: Log
     let monitor: Monitor<State>
@@ -68,6 +78,8 @@ final class Journal: Sendable {
         is64Bit: Bool, hasChecksums: Bool, imageBudget: Int = 32 << 20,
         clock: @escaping @Sendable () -> Timestamp, log: Log
     ) throws(Ext4Error) {
+        self.device = device
+        sealsBlocks = hasChecksums
         let found = try Recovery.readSuperblock(device, location, volume)
         try found.checkRecoverable()
         guard let place = location.block(0), !found.isDirty else {
@@ -85,7 +97,8 @@ final class Journal: Sendable {
         let superblock = try unsafe JournalSuperblock(
             parsing: bytes.span.bytes, at: place, volumeBlockSize: volume.blockSize,
             blockCount: location.blockCount)
-        area = LogArea(device: device, location: location, superblock: superblock)
+        let area = LogArea(device: device, location: location, superblock: superblock)
+        self.area = area
         format = JournalFormat(superblock)
         largestTransaction = Int(area.blockCount / 4)
         self.imageBudget = imageBudget
@@ -96,6 +109,25 @@ final class Journal: Sendable {
                 nextID: superblock.sequence,
                 lastCommitted: TransactionID(superblock.sequence.rawValue &- 1),
                 head: superblock.first, tail: superblock.first, superblock: bytes))
+    }
+
+    /// Makes the journal of a volume that has no log.
+    init(
+        withoutLog device: any BlockDevice, blockSize: Int, hasChecksums: Bool,
+        clock: @escaping @Sendable () -> Timestamp, log: Log
+    ) {
+        self.device = device
+        sealsBlocks = hasChecksums
+        area = nil
+        format = JournalFormat(withoutLogOfBlockSize: blockSize)
+        largestTransaction = (16 << 20) / blockSize
+        imageBudget = 0
+        self.clock = clock
+        self.log = log
+        monitor = Monitor(
+            State(
+                nextID: TransactionID(1), lastCommitted: TransactionID(0), head: 0, tail: 0,
+                superblock: []))
     }
 
     // MARK: Handles
@@ -112,8 +144,16 @@ final class Journal: Sendable {
     ) throws(Ext4Error) -> Result {
         guard credits >= 0, credits <= largestTransaction else { throw .invalidArgument }
         var handle = Handle(self, try start(credits: credits), credits: credits)
-        defer { stop(handle.transaction, unused: handle.credits) }
-        return try body(&handle)
+        do throws(Ext4Error) {
+            let result = try body(&handle)
+            handle.succeed()
+            stop(handle.transaction, unused: handle.credits)
+            return result
+        } catch {
+            handle.rollBack()
+            stop(handle.transaction, unused: handle.credits)
+            throw error
+        }
     }
 
     private enum Start {
@@ -167,6 +207,17 @@ final class Journal: Sendable {
         }
     }
 
+    /// Nothing of `buffer` reaches the disk any more: its block is free, or has a new buffer.
+    func abandon(_ buffer: Buffer) { monitor.withLock { _ in buffer.isAbandoned = true } }
+
+    /// Brings the blocks of `transaction`, of which no handle is open, into the form that the disk
+    /// has them in.
+    func prepare(_ transaction: Transaction) {
+        if let hook = beforeFreeze.withLock({ $0 }) { hook() }
+        guard sealsBlocks else { return }
+        for buffer in transaction.buffers where !buffer.isAbandoned { buffer.applySeal() }
+    }
+
     func revoke(_ block: BlockNumber, in transaction: Transaction) {
         monitor.withLock { _ in _ = transaction.revoked.insert(block) }
     }
@@ -176,6 +227,9 @@ final class Journal: Sendable {
 
     /// The last transaction that is durable; before the first one, the number before it.
     var lastCommitted: TransactionID { monitor.withLock { $0.lastCommitted } }
+
+    /// Why nothing is written any more; nil as long as all is well.
+    var failure: Ext4Error? { monitor.withLock { $0.failure } }
 
     /// Whether `transaction` is durable.
     func isCommitted(_ transaction: TransactionID) -> Bool {

@@ -50,7 +50,9 @@ final class TransactionImage: @unchecked Sendable {
     init(freezing transaction: Transaction, _ format: JournalFormat) {
         id = transaction.id
         self.format = format
-        buffers = transaction.buffers.filter { !transaction.revoked.contains($0.block) }
+        buffers = transaction.buffers.filter {
+            !$0.isAbandoned && !transaction.revoked.contains($0.block)
+        }
         revoked = transaction.revoked.sorted()
         let perDescriptor = JournalTag.capacity(format)
         let revokeBlocks = Self.quotient(revoked.count, JournalRevoke.capacity(format))
@@ -150,14 +152,5 @@ final class TransactionImage: @unchecked Sendable {
         var block = unsafe MutableRawSpan(
             _unsafeStart: storage + index * format.blockSize, byteCount: format.blockSize)
         return try body(&block)
-    }
-}
-
-extension MutableRawSpan {
-    /// Makes every byte zero.
-    mutating func clear() {
-        unsafe withUnsafeMutableBytes {
-            _ = unsafe $0.initializeMemory(as: UInt8.self, repeating: 0)
-        }
     }
 }

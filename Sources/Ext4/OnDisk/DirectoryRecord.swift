@@ -111,6 +111,15 @@ struct DirectoryRecord {
             && bytes[TailLayout.type.at(base)] == tailType
     }
 
+    /// Puts the checksum into the tail of a block of entries, if it has one.
+    static func sealTail(_ bytes: inout MutableRawSpan, owner: BlockOwner) {
+        guard hasTail(bytes.bytes) else { return }
+        let base = bytes.byteCount - tailSize
+        var crc = CRC32C(owner.checksumSeed)
+        crc.update(bytes.bytes.extracting(0..<base))
+        bytes[TailLayout.checksum.at(base)] = crc.value
+    }
+
     /// Checks the checksum of a block of entries: of all bytes before the tail.
     static func checkTail(
         _ bytes: RawSpan, owner: BlockOwner, at place: Corruption.Place

@@ -76,6 +76,15 @@ enum ExtentNode {
         .le(entrySize &* (Int(node[Header.maximum]) &+ 1))  // et_checksum
     }
 
+    /// Puts the checksum behind the entries of a node in a block of its own.
+    static func seal(_ node: inout MutableRawSpan, owner: BlockOwner) {
+        let field = checksumField(node.bytes)
+        guard field.end <= node.byteCount else { return }
+        var crc = CRC32C(owner.checksumSeed)
+        crc.update(node.bytes.extracting(0..<field.offset))
+        node[field] = crc.value
+    }
+
     /// Checks the whole of a node: header, order, ranges and, for a node in a block of its own,
     /// the checksum. `depth` is what the level above says; nil for a root, which says it itself.
     static func check(

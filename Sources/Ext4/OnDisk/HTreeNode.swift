@@ -103,16 +103,36 @@ struct HTreeNode {
             throw broken(.field("count", value: UInt64(count), rule: "1 to \(limit)"))
         }
         if verifiesChecksum {
-            let tail = entries + limit * Self.entrySize
-            var crc = CRC32C(owner.checksumSeed)
-            crc.update(bytes.extracting(0..<entries + count * Self.entrySize))
-            crc.update(littleEndian: bytes[TailLayout.reserved.at(tail)])
-            crc.update(littleEndian: UInt32(0))
-            let stored = bytes[TailLayout.checksum.at(tail)]
-            guard stored == crc.value else {
-                throw broken(.checksum(stored: stored, computed: crc.value))
+            let stored = bytes[TailLayout.checksum.at(entries + limit * Self.entrySize)]
+            let computed = Self.checksum(
+                of: bytes, entries: entries, count: count, limit: limit, owner: owner)
+            guard stored == computed else {
+                throw broken(.checksum(stored: stored, computed: computed))
             }
         }
+    }
+
+    /// The checksum of a node: of what is before the entries, those in use, and the tail with its
+    /// own field as zeros.
+    private static func checksum(
+        of bytes: RawSpan, entries: Int, count: Int, limit: Int, owner: BlockOwner
+    ) -> UInt32 {
+        var crc = CRC32C(owner.checksumSeed)
+        crc.update(bytes.extracting(0..<entries + count * entrySize))
+        crc.update(littleEndian: bytes[TailLayout.reserved.at(entries + limit * entrySize)])
+        crc.update(littleEndian: UInt32(0))
+        return crc.value
+    }
+
+    /// Puts the checksum behind the entries of a node that this engine changed.
+    static func seal(_ bytes: inout MutableRawSpan, isRoot: Bool, owner: BlockOwner) {
+        let entries = isRoot ? rootBase + RootLayout.size : DirectoryRecord.headerSize
+        let limit = Int(bytes[CountLayout.limit.at(entries)])
+        let count = Int(bytes[CountLayout.count.at(entries)])
+        let tail = entries + limit * entrySize
+        guard count <= limit, tail + entrySize <= bytes.byteCount else { return }
+        bytes[TailLayout.checksum.at(tail)] = checksum(
+            of: bytes.bytes, entries: entries, count: count, limit: limit, owner: owner)
     }
 
     /// The hash from which on entry `index`, not 0, applies; the lowest bit says that the entries

@@ -59,6 +59,15 @@ struct JournalFormat: Hashable, Sendable {
     /// What the checksums v2 and v3 start from.
     let seed: UInt32
 
+    /// The form in which a volume without a log keeps what it is about to write.
+    init(withoutLogOfBlockSize blockSize: Int) {
+        self.blockSize = blockSize
+        checksum = .none
+        is64Bit = true
+        isAsyncCommit = false
+        seed = 0
+    }
+
     init(_ superblock: JournalSuperblock) {
         typealias Feature = JournalSuperblock.Feature
         blockSize = superblock.blockSize

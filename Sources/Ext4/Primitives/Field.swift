@@ -70,3 +70,12 @@ extension MutableRawSpan {
         }
     }
 }
+
+extension MutableRawSpan {
+    /// Makes every byte zero.
+    mutating func clear() {
+        unsafe withUnsafeMutableBytes {
+            _ = unsafe $0.initializeMemory(as: UInt8.self, repeating: 0)
+        }
+    }
+}
