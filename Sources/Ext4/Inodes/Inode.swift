@@ -1,115 +1,124 @@
 /// A file, directory or other object of a volume, as its inode describes it.
 ///
-/// On a volume that is open for reading, an `Inode` never changes.
+/// There is one `Inode` for a number as long as somebody holds it, and its properties are what the
+/// volume has now; `attributes` gives all of them at one moment.
 public final class Inode: Sendable {
     /// The inode's number.
     public let number: InodeNumber
-    /// Type and permissions (`i_mode`).
-    public let mode: FileMode
-    /// The owner (`i_uid`).
-    public let userID: UInt32
-    /// The owning group (`i_gid`).
-    public let groupID: UInt32
-    /// The size in bytes (`i_size`).
-    public let size: UInt64
-    /// Names that lead here (`i_links_count`); 1 for a directory with too many to count.
-    public let linkCount: UInt32
-    /// Last access (`i_atime`).
-    public let accessTime: Timestamp
-    /// Last change of the contents (`i_mtime`).
-    public let modificationTime: Timestamp
-    /// Last change of the inode (`i_ctime`).
-    public let changeTime: Timestamp
-    /// When it was made (`i_crtime`), where the inode has room for that.
-    public let creationTime: Timestamp?
-    /// Space taken, in units of 512 bytes, as `stat` shows it: `i_blocks`, and for an inline file
-    /// its size.
-    public let blocks512: UInt64
-    /// Flags (`i_flags`).
-    public let flags: InodeFlags
-    /// The generation of this number (`i_generation`).
-    public let generation: UInt32
-    /// The project (`i_projid`); 0 where the volume has none.
-    public let projectID: UInt32
-    /// The count of changes (`i_version`).
-    public let version: UInt64
-    /// For a device's special file, the device.
-    public let device: DeviceNumber?
-    /// The block with further extended attributes (`i_file_acl`); 0 for none.
-    let attributeBlock: BlockNumber
 
-    /// The bytes, for what is parsed on demand.
-    let record: InodeRecord
-    /// The seed of the checksums of everything that belongs to this inode.
-    let checksumSeed: UInt32
+    /// Guards what the inode leads to: contents, entries, attributes. It is taken before a handle
+    /// is started; see `docs/LOCKING.md` for the order.
+    let lock = SharedLock()
+    private let state: Guarded<State>
     /// The run that the last mapping gave: most readers go on where they were.
     let lastRun: Guarded<BlockRun?>
 
-    /// Makes sense of a record.
-    init(_ record: InodeRecord, number: InodeNumber, superblock: Superblock) throws(Ext4Error) {
-        typealias Layout = InodeRecord.Layout
-        self.record = record
-        self.number = number
-        lastRun = Guarded(nil)
-        mode = FileMode(rawValue: record[Layout.mode])
-        userID = UInt32(record[Layout.userIDLow]) | UInt32(record[Layout.userIDHigh]) << 16
-        groupID = UInt32(record[Layout.groupIDLow]) | UInt32(record[Layout.groupIDHigh]) << 16
-        linkCount = UInt32(record[Layout.linkCount])
-        flags = InodeFlags(rawValue: record[Layout.flags])
-        generation = record[Layout.generation]
-        accessTime = record.time(Layout.accessTime, Layout.accessTimeExtra)
-        changeTime = record.time(Layout.changeTime, Layout.changeTimeExtra)
-        modificationTime = record.time(Layout.modificationTime, Layout.modificationTimeExtra)
-        creationTime = record[extra: Layout.creationTime].map {
-            Timestamp(low: $0, extra: record[extra: Layout.creationTimeExtra])
-        }
-        version =
-            UInt64(record[Layout.versionLow])
-            | UInt64(record[extra: Layout.versionHigh] ?? 0) << 32
-        projectID =
-            superblock.readOnlyCompatible.contains(.project)
-            ? record[extra: Layout.projectID] ?? 0 : 0
-        attributeBlock = BlockNumber(
-            UInt64(record[Layout.attributeBlockLow])
-                | (superblock.incompatible.contains(.bit64)
-                    ? UInt64(record[Layout.attributeBlockHigh]) << 32 : 0))
-        checksumSeed = InodeRecord.checksumSeed(
-            number, generation: generation, seed: superblock.checksumSeed)
-
-        // A directory's high half was once `i_dir_acl`; it counts only with large_dir.
-        let type = mode.type
-        let hasHighSize = type == .regular || superblock.incompatible.contains(.largeDir)
-        size =
-            UInt64(record[Layout.sizeLow])
-            | (hasHighSize ? UInt64(record[Layout.sizeHigh]) << 32 : 0)
-        guard size <= UInt64(Int64.max) else {
-            throw .corrupt(
-                .inode, at: .init(inode: number),
-                .field("i_size", value: size, rule: "less than 2⁶³"))
-        }
-
-        var blocks = UInt64(record[Layout.blocksLow])
-        if superblock.readOnlyCompatible.contains(.hugeFile) {
-            blocks |= UInt64(record[Layout.blocksHigh]) << 32
-            if flags.contains(.hugeFile) { blocks <<= UInt64(superblock.blockSizeLog2 - 9) }
-        }
-        // What stands in the inode itself counts as if it had a place of its own: programs take a
-        // file with a size and no blocks for one hole.
-        if type == .regular, flags.contains(.inlineData) {
-            blocks &+= size / 512 &+ (size % 512 == 0 ? 0 : 1)
-        }
-        blocks512 = blocks
-
-        switch type {
-        case .characterDevice, .blockDevice:
-            device = DeviceNumber(old: record.blockWord(0), new: record.blockWord(1))
-        default:
-            device = nil
-        }
+    private struct State {
+        var attributes: InodeAttributes
+        var record: InodeRecord
+        var checksumSeed: UInt32
+        var lastChange: TransactionID?
     }
 
+    /// Makes sense of a record.
+    init(_ record: InodeRecord, number: InodeNumber, superblock: Superblock) throws(Ext4Error) {
+        self.number = number
+        lastRun = Guarded(nil)
+        let attributes = try InodeAttributes(record, number: number, superblock: superblock)
+        state = Guarded(
+            State(
+                attributes: attributes, record: record,
+                checksumSeed: InodeRecord.checksumSeed(
+                    number, generation: attributes.generation, seed: superblock.checksumSeed),
+                lastChange: nil))
+    }
+
+    /// Everything that the inode says, at one moment.
+    public var attributes: InodeAttributes { state.withLock { $0.attributes } }
+
+    /// The bytes, for what is parsed on demand.
+    var record: InodeRecord { state.withLock { $0.record } }
+
+    /// The seed of the checksums of everything that belongs to this inode.
+    var checksumSeed: UInt32 { state.withLock { $0.checksumSeed } }
+
+    /// The last transaction that changed the inode; nil for none since it was read.
+    var lastChange: TransactionID? { state.withLock { $0.lastChange } }
+
+    /// Notes that what belongs to the inode was changed in `transaction`.
+    func noteChange(in transaction: TransactionID) {
+        state.withLock { $0.lastChange = transaction }
+    }
+
+    /// Changes the record by `body`, which only sets fields, and copies it into `buffer`, the
+    /// table's block, at `offset`.
+    ///
+    /// Everything happens under the short lock, so that no two changes of fields meet.
+    ///
+    /// - Returns: the record before, and `i_dtime` after.
+    func change(
+        _ superblock: Superblock, to buffer: Buffer, at offset: Int, in handle: inout Handle,
+        _ body: (inout InodeRecord) throws(Ext4Error) -> Void
+    ) throws(Ext4Error) -> (before: InodeRecord, after: UInt32) {
+        try state.withLock { (state) throws(Ext4Error) in
+            let before = state.record
+            var record = before
+            try body(&record)
+            record.seal(number: number, superblock: superblock)
+            let attributes = try InodeAttributes(record, number: number, superblock: superblock)
+            handle.modify(buffer) { bytes in
+                var target = bytes._mutatingExtracting(offset..<offset &+ superblock.inodeSize)
+                record.withBytes { target.copy(from: $0) }
+            }
+            if attributes.generation != state.attributes.generation {
+                state.checksumSeed = InodeRecord.checksumSeed(
+                    number, generation: attributes.generation, seed: superblock.checksumSeed)
+            }
+            state.record = record
+            state.attributes = attributes
+            state.lastChange = handle.transaction.id
+            return (before, record[InodeRecord.Layout.deletionTime])
+        }
+    }
+}
+
+// MARK: - What the inode says now
+
+extension Inode {
+    /// Type and permissions (`i_mode`).
+    public var mode: FileMode { attributes.mode }
+    /// The owner (`i_uid`).
+    public var userID: UInt32 { attributes.userID }
+    /// The owning group (`i_gid`).
+    public var groupID: UInt32 { attributes.groupID }
+    /// The size in bytes (`i_size`).
+    public var size: UInt64 { attributes.size }
+    /// Names that lead here (`i_links_count`); 1 for a directory with too many to count.
+    public var linkCount: UInt32 { attributes.linkCount }
+    /// Last access (`i_atime`).
+    public var accessTime: Timestamp { attributes.accessTime }
+    /// Last change of the contents (`i_mtime`).
+    public var modificationTime: Timestamp { attributes.modificationTime }
+    /// Last change of the inode (`i_ctime`).
+    public var changeTime: Timestamp { attributes.changeTime }
+    /// When it was made (`i_crtime`), where the inode has room for that.
+    public var creationTime: Timestamp? { attributes.creationTime }
+    /// Space taken, in units of 512 bytes, as `stat` shows it.
+    public var blocks512: UInt64 { attributes.blocks512 }
+    /// Flags (`i_flags`).
+    public var flags: InodeFlags { attributes.flags }
+    /// The generation of this number (`i_generation`).
+    public var generation: UInt32 { attributes.generation }
+    /// The project (`i_projid`); 0 where the volume has none.
+    public var projectID: UInt32 { attributes.projectID }
+    /// The count of changes (`i_version`).
+    public var version: UInt64 { attributes.version }
+    /// For a device's special file, the device.
+    public var device: DeviceNumber? { attributes.device }
+    /// When it was deleted (`i_dtime`), in seconds; for an orphan, the number of the next one.
+    public var deletionTime: UInt32 { attributes.deletionTime }
     /// The type of the object.
-    public var type: FileType { mode.type }
+    public var type: FileType { attributes.type }
     /// Whether this is a directory.
     public var isDirectory: Bool { type == .directory }
     /// Whether contents, and for a directory names, are encrypted.
@@ -120,9 +129,11 @@ public final class Inode: Sendable {
     public var usesInlineData: Bool { flags.contains(.inlineData) }
     /// Whether an extent tree maps the blocks; an indirect map does otherwise.
     public var usesExtents: Bool { flags.contains(.extents) }
-    /// When it was deleted (`i_dtime`), in seconds; for an orphan, the number of the next one.
-    public var deletionTime: UInt32 { record[InodeRecord.Layout.deletionTime] }
 
+    /// The block with further extended attributes (`i_file_acl`); 0 for none.
+    var attributeBlock: BlockNumber { attributes.attributeBlock }
     /// Whether the inode is free: no name leads to it, and it has no type or was deleted.
-    var isFree: Bool { linkCount == 0 && (mode.rawValue == 0 || deletionTime != 0) }
+    var isFree: Bool { attributes.isFree }
+    /// The inode as the checksums of its blocks know it.
+    var owner: BlockOwner { BlockOwner(inode: number, checksumSeed: checksumSeed) }
 }

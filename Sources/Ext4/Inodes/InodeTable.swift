@@ -18,10 +18,81 @@ final class InodeTable: Sendable {
         guard number.rawValue > 0, number.rawValue <= reader.superblock.inodesCount else {
             throw .notFound
         }
-        // Neighbours are looked up together and by one thread: they share a shard.
-        let shard = shards[Int((number.rawValue >> 6) % UInt32(shards.count))]
+        let shard = shard(of: number)
         if let found = shard.find(number) { return found }
         return shard.insert(try read(number))
+    }
+
+    // Neighbours are looked up together and by one thread: they share a shard.
+    private func shard(of number: InodeNumber) -> InodeShard {
+        shards[Int((number.rawValue >> 6) % UInt32(shards.count))]
+    }
+
+    // MARK: References
+
+    /// Notes that somebody outside knows the inode: it is not freed before it is released.
+    func acquire(_ number: InodeNumber) { shard(of: number).acquire(number) }
+
+    /// Takes back `count` references; returns the inode when it was the last one and the inode is
+    /// kept for that reason.
+    func release(_ number: InodeNumber, count: UInt64) -> Inode? {
+        shard(of: number).release(number, count: count)
+    }
+
+    /// Whether somebody outside knows the inode. An inode that is kept stays in memory until its
+    /// last reference is released; false when there is none.
+    func keepWhileReferenced(_ inode: Inode) -> Bool {
+        shard(of: inode.number).keep(inode)
+    }
+
+    /// The inodes that are kept only because somebody knows them.
+    var kept: [Inode] { shards.flatMap { $0.keptInodes } }
+
+    // MARK: Changing
+
+    /// Puts a new inode in the place of whatever had the number before.
+    func replace(by inode: Inode) { shard(of: inode.number).replace(by: inode) }
+
+    /// Forgets an inode whose creation was taken back.
+    func forget(_ number: InodeNumber) { shard(of: number).forget(number) }
+
+    /// The block of the table that holds the inode, and where in it.
+    func place(of number: InodeNumber) throws(Ext4Error) -> (buffer: Buffer, offset: Int) {
+        let superblock = reader.superblock
+        guard number.rawValue > 0, number.rawValue <= superblock.inodesCount else {
+            throw .invalidArgument
+        }
+        let index = number.rawValue - 1
+        let descriptor = try groups.descriptor(of: GroupNumber(index / superblock.inodesPerGroup))
+        let slot = index % superblock.inodesPerGroup
+        let perBlock = superblock.inodesPerBlock
+        let buffer = try reader.cache.buffer(
+            of: descriptor.inodeTable.advanced(by: UInt64(slot / perBlock)))
+        return (buffer, Int(slot % perBlock) * superblock.inodeSize)
+    }
+
+    /// Changes the record of `inode`, in memory and in its table's block.
+    ///
+    /// `body` only sets fields: it runs under the inode's short lock. When the handle fails, the
+    /// record is what it was.
+    func update(
+        _ inode: Inode, in handle: inout Handle,
+        _ body: (inout InodeRecord) throws(Ext4Error) -> Void
+    ) throws(Ext4Error) {
+        let (buffer, offset) = try place(of: inode.number)
+        let old = try inode.change(reader.superblock, to: buffer, at: offset, in: &handle, body)
+        let superblock = reader.superblock
+        handle.onFailure { handle in
+            // `i_dtime` of an orphan is a link of the list, which may have changed since.
+            _ = try? inode.change(superblock, to: buffer, at: offset, in: &handle) { record in
+                let deletionTime = record[InodeRecord.Layout.deletionTime]
+                record = old.before
+                if deletionTime != old.after {
+                    record[InodeRecord.Layout.deletionTime] = deletionTime
+                }
+            }
+            inode.lastRun.withLock { $0 = nil }
+        }
     }
 
     private func read(_ number: InodeNumber) throws(Ext4Error) -> Inode {
@@ -60,53 +131,5 @@ final class InodeTable: Sendable {
         guard end > start + 1 else { return }
         reader.cache.prefetch(
             descriptor.inodeTable.advanced(by: start), count: Int(end - start))
-    }
-}
-
-/// A part of the inodes in memory, with its own lock.
-final class InodeShard: Sendable {
-    private struct State {
-        var inodes: [InodeNumber: Inode] = [:]
-        var order: [InodeNumber] = []
-        var head = 0
-    }
-
-    /// How many inodes one insertion looks at for a place.
-    private static let evictionSteps = 16
-
-    private let budget: Int
-    private let state = Guarded(State())
-
-    init(budget: Int) { self.budget = budget }
-
-    func find(_ number: InodeNumber) -> Inode? { state.withLock { $0.inodes[number] } }
-
-    /// Adds `inode`, unless another thread was faster: the one that is there is returned.
-    func insert(_ inode: Inode) -> Inode {
-        state.withLock { state in
-            if let present = state.inodes[inode.number] { return present }
-            // First in, first out, over those that nobody holds. A few steps each time: where all
-            // are held, a whole round would make every insertion cost as much as all before it.
-            // More than one goes at a time, so what grew beyond the budget shrinks back.
-            var steps = min(state.order.count - state.head, Self.evictionSteps)
-            while state.inodes.count >= budget, steps > 0 {
-                steps -= 1
-                let oldest = state.order[state.head]
-                state.head += 1
-                guard let index = state.inodes.index(forKey: oldest) else { continue }
-                if isKnownUniquelyReferenced(&state.inodes.values[index]) {
-                    state.inodes.remove(at: index)
-                } else {
-                    state.order.append(oldest)
-                }
-            }
-            if state.head > 64, state.head > state.order.count / 2 {
-                state.order.removeSubrange(0..<state.head)
-                state.head = 0
-            }
-            state.inodes[inode.number] = inode
-            state.order.append(inode.number)
-            return inode
-        }
     }
 }

@@ -3,9 +3,9 @@
 /// The bytes of one inode, checked: whole, the right checksum, a sound `i_extra_isize`.
 struct InodeRecord: Sendable {
     /// All `s_inode_size` bytes, as the disk has them.
-    let bytes: [UInt8]
+    private(set) var bytes: [UInt8]
     /// How many bytes behind the first 128 hold fixed fields (`i_extra_isize`).
-    let extraSize: Int
+    private(set) var extraSize: Int
 
     enum Layout {  // struct ext4_inode
         static let mode = Field<UInt16>.le(0x00)  // i_mode
@@ -81,6 +81,15 @@ struct InodeRecord: Sendable {
         self.bytes = bytes.copy()
     }
 
+    /// A record of zeros, with the size of its extra fields set.
+    init(zeroed size: Int, extraSize: Int) {
+        bytes = [UInt8](repeating: 0, count: size)
+        self.extraSize = extraSize
+        if size > Self.goodOldSize {
+            self[Layout.extraSize] = UInt16(truncatingIfNeeded: extraSize)
+        }
+    }
+
     /// The checksum of an inode's bytes, over all of them with its own two halves as zeros.
     static func checksum(
         of bytes: RawSpan, number: InodeNumber, hasHighHalf: Bool, seed: UInt32
@@ -109,12 +118,22 @@ struct InodeRecord: Sendable {
     }
 
     /// A field of the first 128 bytes, which every inode has.
-    subscript<Value>(_ field: Field<Value>) -> Value { unsafe bytes.span.bytes[field] }
+    subscript<Value>(_ field: Field<Value>) -> Value {
+        get { unsafe bytes.span.bytes[field] }
+        set { withMutableBytes { $0[field] = newValue } }
+    }
 
-    /// A field behind the first 128 bytes, or nil where this inode does not have it.
+    /// A field behind the first 128 bytes, or nil where this inode does not have it; setting it
+    /// does nothing there.
     subscript<Value>(extra field: Field<Value>) -> Value? {
-        guard field.end <= Self.goodOldSize + extraSize else { return nil }
-        return self[field]
+        get {
+            guard field.end <= Self.goodOldSize + extraSize else { return nil }
+            return self[field]
+        }
+        set {
+            guard let newValue, field.end <= Self.goodOldSize + extraSize else { return }
+            self[field] = newValue
+        }
     }
 
     /// A time with its extra bits, where the inode has them.
@@ -139,5 +158,26 @@ struct InodeRecord: Sendable {
         _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try body(unsafe bytes.span.bytes)
+    }
+
+    /// Runs `body` on all bytes, to change them; not `i_extra_isize`.
+    mutating func withMutableBytes<Result, Failure: Error>(
+        _ body: (inout MutableRawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        return try body(&raw)
+    }
+
+    /// The 60 bytes of `i_block`.
+    var block: [UInt8] {
+        get { withBlock { $0.copy() } }
+        set {
+            withMutableBytes { bytes in
+                for (i, byte) in newValue.prefix(Layout.block.count).enumerated() {
+                    bytes[Field<UInt8>.le(Layout.block.lowerBound &+ i)] = byte
+                }
+            }
+        }
     }
 }

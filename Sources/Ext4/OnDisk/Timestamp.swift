@@ -35,4 +35,19 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     init(low: UInt32, high: UInt8) {
         self.init(seconds: Int64(high) << 32 | Int64(low))
     }
+
+    /// The time as an inode has it: clamped to what it can hold, and without extra bits to the
+    /// second.
+    func encoded(hasExtra: Bool) -> (low: UInt32, extra: UInt32) {
+        let earliest = Int64(Int32.min)
+        let latest = hasExtra ? Int64(Int32.max) + 3 << 32 : Int64(Int32.max)
+        guard seconds <= latest else {
+            let low = UInt32(truncatingIfNeeded: latest)
+            return (low, hasExtra ? 3 : 0)
+        }
+        guard seconds >= earliest else { return (UInt32(truncatingIfNeeded: earliest), 0) }
+        let low = UInt32(truncatingIfNeeded: seconds)
+        let epoch = (seconds - Int64(Int32(bitPattern: low))) >> 32
+        return (low, UInt32(truncatingIfNeeded: epoch & 3) | min(nanoseconds, 999_999_999) << 2)
+    }
 }

@@ -72,6 +72,13 @@ extension MutableRawSpan {
 }
 
 extension MutableRawSpan {
+    /// Copies `source`, which is not longer, to the start.
+    mutating func copy(from source: RawSpan) {
+        unsafe withUnsafeMutableBytes { target in
+            unsafe source.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+        }
+    }
+
     /// Makes every byte zero.
     mutating func clear() {
         unsafe withUnsafeMutableBytes {

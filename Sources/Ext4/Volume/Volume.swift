@@ -181,8 +181,3 @@ public final class Volume: Sendable {
         FileMap(inode.record, flags: inode.flags, owner: inode.owner, reader: reader)
     }
 }
-
-extension Inode {
-    /// The inode as the checksums of its blocks know it.
-    var owner: BlockOwner { BlockOwner(inode: number, checksumSeed: checksumSeed) }
-}
