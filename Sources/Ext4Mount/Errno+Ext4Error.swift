@@ -21,6 +21,7 @@ extension Ext4Error {
         case .notPermitted: EPERM
         case .invalidArgument: EINVAL
         case .fileTooLarge: EFBIG
+        case .crossDevice: EXDEV
         case .noAttribute: ENODATA
         case .endOfFile: ENXIO
         case .noKey: ENOKEY

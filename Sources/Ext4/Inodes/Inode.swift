@@ -18,6 +18,8 @@ public final class Inode: Sendable {
         var record: InodeRecord
         var checksumSeed: UInt32
         var lastChange: TransactionID?
+        /// As `lastChange`, of what is needed to find the contents: not times.
+        var lastDataChange: TransactionID?
     }
 
     /// Makes sense of a record.
@@ -30,7 +32,7 @@ public final class Inode: Sendable {
                 attributes: attributes, record: record,
                 checksumSeed: InodeRecord.checksumSeed(
                     number, generation: attributes.generation, seed: superblock.checksumSeed),
-                lastChange: nil))
+                lastChange: nil, lastDataChange: nil))
     }
 
     /// Everything that the inode says, at one moment.
@@ -45,10 +47,8 @@ public final class Inode: Sendable {
     /// The last transaction that changed the inode; nil for none since it was read.
     var lastChange: TransactionID? { state.withLock { $0.lastChange } }
 
-    /// Notes that what belongs to the inode was changed in `transaction`.
-    func noteChange(in transaction: TransactionID) {
-        state.withLock { $0.lastChange = transaction }
-    }
+    /// The last transaction that changed what is needed to find the contents again.
+    var lastDataChange: TransactionID? { state.withLock { $0.lastDataChange } }
 
     /// Changes the record by `body`, which only sets fields, and copies it into `buffer`, the
     /// table's block, at `offset`.
@@ -57,7 +57,8 @@ public final class Inode: Sendable {
     ///
     /// - Returns: the record before, and `i_dtime` after.
     func change(
-        _ superblock: Superblock, to buffer: Buffer, at offset: Int, in handle: inout Handle,
+        _ superblock: Superblock, to buffer: Buffer, at offset: Int, isData: Bool = true,
+        in handle: inout Handle,
         _ body: (inout InodeRecord) throws(Ext4Error) -> Void
     ) throws(Ext4Error) -> (before: InodeRecord, after: UInt32) {
         try state.withLock { (state) throws(Ext4Error) in
@@ -77,6 +78,7 @@ public final class Inode: Sendable {
             state.record = record
             state.attributes = attributes
             state.lastChange = handle.transaction.id
+            if isData { state.lastDataChange = handle.transaction.id }
             return (before, record[InodeRecord.Layout.deletionTime])
         }
     }

@@ -71,16 +71,41 @@ final class InodeTable: Sendable {
         return (buffer, Int(slot % perBlock) * superblock.inodeSize)
     }
 
+    /// Puts the record of a new inode into its table, and the inode into memory.
+    ///
+    /// When the handle fails, nothing is left of it.
+    func create(
+        _ record: InodeRecord, number: InodeNumber, in handle: inout Handle
+    ) throws(Ext4Error) -> Inode {
+        let inode = try Inode(record, number: number, superblock: reader.superblock)
+        let (buffer, offset) = try place(of: number)
+        let size = reader.superblock.inodeSize
+        let before = buffer.withBytes { $0.copy(offset..<offset + size) }
+        _ = try inode.change(reader.superblock, to: buffer, at: offset, in: &handle) { _ in }
+        replace(by: inode)
+        handle.onFailure { [self] handle in
+            forget(number)
+            handle.modify(buffer) { bytes in
+                var target = bytes._mutatingExtracting(offset..<offset + size)
+                target.copy(from: unsafe before.span.bytes)
+            }
+        }
+        return inode
+    }
+
     /// Changes the record of `inode`, in memory and in its table's block.
     ///
     /// `body` only sets fields: it runs under the inode's short lock. When the handle fails, the
     /// record is what it was.
+    ///
+    /// - Parameter isData: whether `fdatasync` has to wait for the change.
     func update(
-        _ inode: Inode, in handle: inout Handle,
+        _ inode: Inode, isData: Bool = true, in handle: inout Handle,
         _ body: (inout InodeRecord) throws(Ext4Error) -> Void
     ) throws(Ext4Error) {
         let (buffer, offset) = try place(of: inode.number)
-        let old = try inode.change(reader.superblock, to: buffer, at: offset, in: &handle, body)
+        let old = try inode.change(
+            reader.superblock, to: buffer, at: offset, isData: isData, in: &handle, body)
         let superblock = reader.superblock
         handle.onFailure { handle in
             // `i_dtime` of an orphan is a link of the list, which may have changed since.

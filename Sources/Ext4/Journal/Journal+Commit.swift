@@ -40,6 +40,24 @@ extension Journal {
         try commit(running)
     }
 
+    /// Makes what was written to the device durable, whether or not there is anything to commit. A
+    /// device that fails here has lost what it was given: the journal gives up, so that nobody is
+    /// told later that all is well.
+    func flush() throws(Ext4Error) {
+        if let failure { throw failure }
+        do throws(Ext4Error) {
+            try device.flush()
+        } catch {
+            fail(error)
+            throw error
+        }
+    }
+
+    /// From now on every handle is refused: the volume is closed.
+    func end() {
+        monitor.change { if $0.failure == nil { $0.failure = .readOnlyVolume } }
+    }
+
     /// Commits `running`; this thread has the turn.
     private func lead(_ running: Transaction) throws(Ext4Error) {
         monitor.wait { _ in running.openHandles == 0 ? () : nil }

@@ -115,6 +115,13 @@ public struct IncompatibleFeatures: FeatureSet, Hashable {
         .largeDir, .inlineData, .encrypt, .casefold,
     ]
 
+    /// Those with which this engine can write. Encrypted files and names are left as they are, and
+    /// names that ignore case are not made; MMP would need a clock of its own.
+    static let writable: Self = [
+        .filetype, .recover, .metaBg, .extents, .bit64, .flexBg, .eaInode, .csumSeed, .largeDir,
+        .inlineData, .encrypt, .casefold,
+    ]
+
     /// The names of the known bits.
     public static var table: [(feature: Self, name: String)] {
         [
@@ -173,6 +180,13 @@ public struct ReadOnlyCompatibleFeatures: FeatureSet, Hashable {
     static let known: Self = [
         .sparseSuper, .largeFile, .hugeFile, .gdtCsum, .dirNlink, .extraIsize, .quota, .bigalloc,
         .metadataCsum, .readOnly, .project, .sharedBlocks, .verity, .orphanPresent,
+    ]
+
+    /// Those with which this engine can write: neither quota, whose files would have to follow, nor
+    /// clusters.
+    static let writable: Self = [
+        .sparseSuper, .largeFile, .hugeFile, .gdtCsum, .dirNlink, .extraIsize, .metadataCsum,
+        .project, .verity, .orphanPresent,
     ]
 
     /// The names of the known bits.

@@ -15,6 +15,9 @@ struct OrphanFileBlock: Hashable, Sendable {
     static let magic: UInt32 = 0x0B10_CA04
     private static let entrySize = 4
 
+    /// The place of an entry; the caller has checked that it lies before the tail.
+    static func slot(_ index: Int) -> Field<UInt32> { .le(index &* entrySize) }
+
     /// The inodes that the block names, in its order.
     let inodes: [InodeNumber]
 

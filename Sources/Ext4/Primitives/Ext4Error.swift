@@ -31,6 +31,8 @@ public enum Ext4Error: Error, Hashable, Sendable {
     case invalidArgument
     /// The file would be larger than the format allows. The corresponding C error is `EFBIG`.
     case fileTooLarge
+    /// The file would leave its project. The corresponding C error is `EXDEV`.
+    case crossDevice
     /// No such extended attribute. The corresponding C error is `ENODATA`.
     case noAttribute
     /// No data, or no hole, from that offset on. The corresponding C error is `ENXIO`.
@@ -125,6 +127,7 @@ extension Ext4Error: CustomStringConvertible {
         case .notPermitted: "the operation is not permitted"
         case .invalidArgument: "invalid argument"
         case .fileTooLarge: "the file is too large"
+        case .crossDevice: "the file would leave its project"
         case .noAttribute: "no such extended attribute"
         case .endOfFile: "there is no data, or no hole, behind that offset"
         case .noKey: "the contents are encrypted and the key is not available"

@@ -1,8 +1,8 @@
-/// An ext2, ext3 or ext4 file system, open for reading.
+/// An ext2, ext3 or ext4 file system, open for reading or for writing.
 ///
 /// All methods may be called from any thread at once.
 public final class Volume: Sendable {
-    /// The superblock, after the journal was applied.
+    /// The superblock, after the journal was applied and before anything was written.
     public let superblock: Superblock
     /// Where bytes come from: the device that was opened, or with a dirty journal a view of it in
     /// which the journal is replayed.
@@ -14,6 +14,8 @@ public final class Volume: Sendable {
     let groups: GroupTable
     let inodes: InodeTable
     let freeCounts = Guarded<FreeCounts?>(nil)
+    /// What it takes to write; nil when the volume is open for reading.
+    let writing: Writing?
 
     /// The size of a block in bytes.
     public var blockSize: Int { superblock.blockSize }
@@ -23,13 +25,16 @@ public final class Volume: Sendable {
 
     /// Opens the volume on `device`.
     ///
-    /// Nothing is written. A journal that must be replayed is replayed in memory.
+    /// For reading, nothing is written: a journal that must be replayed is replayed in memory. For
+    /// writing it is replayed on the device, and what a crash left of deleted files is freed.
     ///
     /// - Throws: `.corrupt` for a superblock or a journal that is not sound, `.unsupported` naming
-    ///   features that this engine cannot read, `.io`.
+    ///   features that this engine cannot read or write, `.readOnlyVolume` for a device that cannot
+    ///   be written, `.busy` when another machine may have the volume open, `.io`.
     public static func open(
         _ device: any BlockDevice, options: OpenOptions = .init()
     ) throws(Ext4Error) -> Volume {
+        if options.access == .readWrite { return try openForWriting(device, options) }
         let source = try SuperblockSource.find(on: device, options: options)
         try checkFeatures(of: source.superblock, recovers: options.journal == .replayInMemory)
         let volume = Volume(device, source, recovery: nil, options: options)
@@ -59,6 +64,18 @@ public final class Volume: Sendable {
             verifiesChecksums: options.verifiesChecksums, log: options.log)
         groups = GroupTable(reader, sourceGroup: source.group)
         inodes = InodeTable(reader, groups: groups, budget: 4096)
+        writing = nil
+    }
+
+    /// The same volume, open for writing.
+    init(_ volume: Volume, recovery: RecoveryReport?, writing: Writing) {
+        superblock = volume.superblock
+        device = volume.device
+        self.recovery = recovery
+        reader = volume.reader
+        groups = volume.groups
+        inodes = volume.inodes
+        self.writing = writing
     }
 
     /// Refuses what cannot be read right, by name.
