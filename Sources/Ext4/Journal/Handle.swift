@@ -15,6 +15,9 @@ struct Handle: ~Copyable {
     /// Blocks of metadata that are free once the closure has succeeded.
     private var released: [(block: BlockNumber, cache: BufferCache)] = []
 
+    /// What is left to do once the closure has succeeded.
+    private var completion: [(inout Handle) -> Void] = []
+
     private enum Undo {
         case contents(Buffer, [UInt8])
         case fresh(Buffer, BufferCache)
@@ -77,8 +80,20 @@ struct Handle: ~Copyable {
         undo.append(.action(action))
     }
 
-    /// Drops what was released, and the means to undo.
+    /// Remembers a change that is made once the closure has succeeded, as part of the same
+    /// transaction: one that could not be taken back, because others go on from it at once, such as
+    /// giving up a share of something.
+    mutating func onSuccess(_ action: @escaping (inout Handle) -> Void) {
+        completion.append(action)
+    }
+
+    /// Makes the changes that waited for success, drops what was released, and the means to undo.
     mutating func succeed() {
+        while !completion.isEmpty {
+            let actions = completion
+            completion = []
+            for action in actions { action(&self) }
+        }
         for (block, cache) in released {
             if let old = cache.drop(block) { journal.abandon(old) }
             journal.revoke(block, in: transaction)
@@ -89,6 +104,7 @@ struct Handle: ~Copyable {
 
     /// Takes everything back.
     mutating func rollBack() {
+        completion = []
         released = []
         while let last = undo.popLast() {
             switch last {
