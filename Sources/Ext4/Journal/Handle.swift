@@ -19,7 +19,7 @@ struct Handle: ~Copyable {
     private var completion: [(inout Handle) -> Void] = []
 
     private enum Undo {
-        case contents(Buffer, [UInt8])
+        case contents(Buffer, [UInt8], Buffer.Seal)
         case fresh(Buffer, BufferCache)
         case action((inout Handle) -> Void)
     }
@@ -69,10 +69,10 @@ struct Handle: ~Copyable {
 
     // MARK: Failure
 
-    /// Remembers the contents of a block that the caller guards alone, for the case that the
-    /// closure fails.
+    /// Remembers the contents of a block that the caller guards alone, and its seal, for the case
+    /// that the closure fails.
     mutating func preserve(_ buffer: Buffer) {
-        undo.append(.contents(buffer, buffer.withBytes { $0.copy() }))
+        undo.append(.contents(buffer, buffer.withBytes { $0.copy() }, buffer.seal))
     }
 
     /// Remembers how to take back a change, for the case that the closure fails.
@@ -108,8 +108,8 @@ struct Handle: ~Copyable {
         released = []
         while let last = undo.popLast() {
             switch last {
-            case .contents(let buffer, let bytes):
-                modify(buffer) { contents in
+            case .contents(let buffer, let bytes, let seal):
+                modify(buffer, seal: seal) { contents in
                     unsafe contents.withUnsafeMutableBytes { target in
                         unsafe target.copyBytes(from: bytes)
                     }
