@@ -56,6 +56,15 @@ struct Handle: ~Copyable {
         return buffer
     }
 
+    /// A buffer of zeros for `block`, of which the disk has nothing that counts, as part of this
+    /// transaction. Other handles may change it too, so it stays when the closure fails.
+    mutating func renew(_ block: BlockNumber, in cache: BufferCache) -> Buffer {
+        let (buffer, old) = cache.fresh(block)
+        if let old { journal.abandon(old) }
+        modify(buffer, seal: Buffer.Seal.none) { _ in }
+        return buffer
+    }
+
     /// Tells that a block of metadata is free, if the closure succeeds: no copy of it in the log
     /// may be replayed, and what this transaction changed in it is dropped.
     ///

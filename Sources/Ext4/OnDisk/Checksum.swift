@@ -90,13 +90,21 @@ struct CRC16: Sendable {
     private(set) var value: UInt16 = ~0
 
     mutating func update(_ bytes: RawSpan) {
+        let table = Self.table
+        var crc = value
         for i in 0..<bytes.byteCount {
-            value ^= UInt16(bytes.byte(at: i))
-            for _ in 0..<8 { value = (value >> 1) ^ (value & 1 == 0 ? 0 : 0xA001) }
+            crc = table[Int((crc ^ UInt16(bytes.byte(at: i))) & 0xFF)] ^ (crc >> 8)
         }
+        value = crc
     }
 
     mutating func update(littleEndian number: UInt32) {
         unsafe withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
+    }
+
+    private static let table: [UInt16] = (0..<256).map { byte in
+        var crc = UInt16(byte)
+        for _ in 0..<8 { crc = (crc >> 1) ^ (crc & 1 == 0 ? 0 : 0xA001) }
+        return crc
     }
 }

@@ -7,21 +7,21 @@ public struct GroupDescriptor: Hashable, Sendable {
     /// Where the inode table starts (`bg_inode_table`).
     public let inodeTable: BlockNumber
     /// Free blocks, or with bigalloc clusters (`bg_free_blocks_count`).
-    public let freeBlocksCount: UInt32
+    public internal(set) var freeBlocksCount: UInt32
     /// Free inodes (`bg_free_inodes_count`).
-    public let freeInodesCount: UInt32
+    public internal(set) var freeInodesCount: UInt32
     /// Directories (`bg_used_dirs_count`).
-    public let usedDirectoriesCount: UInt32
+    public internal(set) var usedDirectoriesCount: UInt32
     /// Inodes at the end of the table that were never used (`bg_itable_unused`).
-    public let unusedInodesCount: UInt32
+    public internal(set) var unusedInodesCount: UInt32
     /// `bg_flags`.
-    public let flags: Flags
+    public internal(set) var flags: Flags
     /// `bg_block_bitmap_csum`.
-    public let blockBitmapChecksum: UInt32
+    public internal(set) var blockBitmapChecksum: UInt32
     /// `bg_inode_bitmap_csum`.
-    public let inodeBitmapChecksum: UInt32
+    public internal(set) var inodeBitmapChecksum: UInt32
     /// `bg_checksum`.
-    public let checksum: UInt16
+    public internal(set) var checksum: UInt16
 
     /// States of a group (`bg_flags`).
     public struct Flags: OptionSet, Hashable, Sendable {

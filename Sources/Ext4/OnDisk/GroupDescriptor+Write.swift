@@ -1,0 +1,55 @@
+// What changes of a group's descriptor in the life of a volume: counts, flags, checksums. Where
+// the group's structures are stands as `mke2fs` or `resize2fs` wrote it.
+
+extension GroupDescriptor {
+    /// Puts the counts, the flags and the bitmaps' checksums into the descriptor's bytes, and then
+    /// the checksum of them all. Bytes that this engine does not know stay as they are.
+    mutating func write(
+        to bytes: inout MutableRawSpan, group: GroupNumber, superblock: Superblock
+    ) {
+        bytes[Layout.freeBlocksLow] = UInt16(truncatingIfNeeded: freeBlocksCount)
+        bytes[Layout.freeInodesLow] = UInt16(truncatingIfNeeded: freeInodesCount)
+        bytes[Layout.usedDirectoriesLow] = UInt16(truncatingIfNeeded: usedDirectoriesCount)
+        bytes[Layout.flags] = flags.rawValue
+        bytes[Layout.blockBitmapChecksumLow] = UInt16(truncatingIfNeeded: blockBitmapChecksum)
+        bytes[Layout.inodeBitmapChecksumLow] = UInt16(truncatingIfNeeded: inodeBitmapChecksum)
+        bytes[Layout.unusedInodesLow] = UInt16(truncatingIfNeeded: unusedInodesCount)
+        if superblock.descriptorSize >= 64 {
+            bytes[Layout.freeBlocksHigh] = UInt16(truncatingIfNeeded: freeBlocksCount >> 16)
+            bytes[Layout.freeInodesHigh] = UInt16(truncatingIfNeeded: freeInodesCount >> 16)
+            bytes[Layout.usedDirectoriesHigh] =
+                UInt16(truncatingIfNeeded: usedDirectoriesCount >> 16)
+            bytes[Layout.unusedInodesHigh] = UInt16(truncatingIfNeeded: unusedInodesCount >> 16)
+            bytes[Layout.blockBitmapChecksumHigh] =
+                UInt16(truncatingIfNeeded: blockBitmapChecksum >> 16)
+            bytes[Layout.inodeBitmapChecksumHigh] =
+                UInt16(truncatingIfNeeded: inodeBitmapChecksum >> 16)
+        }
+        if let computed = Self.checksum(of: bytes.bytes, group: group, superblock: superblock) {
+            checksum = computed
+            bytes[Layout.checksum] = computed
+        }
+    }
+
+    /// The checksum of a group's map of blocks as the descriptor has it, or nil where the volume
+    /// has none. It covers the bytes that stand for blocks of a full group.
+    static func blockBitmapChecksum(of bitmap: RawSpan, superblock: Superblock) -> UInt32? {
+        bitmapChecksum(of: bitmap, bitCount: superblock.clustersPerGroup, superblock)
+    }
+
+    /// The checksum of a group's map of inodes as the descriptor has it, or nil where the volume
+    /// has none.
+    static func inodeBitmapChecksum(of bitmap: RawSpan, superblock: Superblock) -> UInt32? {
+        bitmapChecksum(of: bitmap, bitCount: superblock.inodesPerGroup, superblock)
+    }
+
+    private static func bitmapChecksum(
+        of bitmap: RawSpan, bitCount: UInt32, _ superblock: Superblock
+    ) -> UInt32? {
+        guard superblock.hasMetadataChecksums else { return nil }
+        var crc = CRC32C(superblock.checksumSeed)
+        crc.update(bitmap.extracting(0..<min(Int(bitCount / 8), bitmap.byteCount)))
+        // A descriptor of 32 bytes has room for the low half only.
+        return superblock.descriptorSize >= 64 ? crc.value : crc.value & 0xFFFF
+    }
+}

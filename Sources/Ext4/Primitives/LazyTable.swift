@@ -1,0 +1,61 @@
+internal import Synchronization
+
+/// Objects by number, each made when it is first wanted, and found without a lock.
+///
+/// A volume may have a million groups of which a mount touches ten, so the slots come in leaves
+/// that are made on demand too.
+final class LazyTable<Element: AnyObject & Sendable>: Sendable {
+    private static var leafSize: Int { 256 }
+
+    private let count: Int
+    private let leaves: LazySlots<LazySlots<Element>>
+
+    init(count: Int) {
+        self.count = max(count, 0)
+        leaves = LazySlots(count: self.count / Self.leafSize + 1)
+    }
+
+    /// The element at `index`, which is less than the count, if it was made.
+    func find(_ index: Int) -> Element? {
+        precondition(index >= 0 && index < count)
+        return leaves.load(index / Self.leafSize)?.load(index % Self.leafSize)
+    }
+
+    /// Puts `element` at `index`, unless there is one: the one that is there is returned.
+    func insert(_ element: Element, at index: Int) -> Element {
+        precondition(index >= 0 && index < count)
+        let leaf =
+            leaves.load(index / Self.leafSize)
+            ?? leaves.store(LazySlots(count: Self.leafSize), at: index / Self.leafSize)
+        return leaf.store(element, at: index % Self.leafSize)
+    }
+}
+
+/// A fixed number of places that are filled once.
+@safe
+final class LazySlots<Element: AnyObject & Sendable>: @unchecked Sendable {
+    // Each place is an atomic; the pointer itself never changes.
+    private let slots: UnsafeMutablePointer<AtomicLazyReference<Element>>
+    private let count: Int
+
+    init(count: Int) {
+        self.count = count
+        unsafe slots = .allocate(capacity: count)
+        for i in 0..<count { unsafe (slots + i).initialize(to: AtomicLazyReference()) }
+    }
+
+    deinit {
+        unsafe slots.deinitialize(count: count)
+        unsafe slots.deallocate()
+    }
+
+    func load(_ index: Int) -> Element? {
+        precondition(index >= 0 && index < count)
+        return unsafe slots[index].load()
+    }
+
+    func store(_ element: consuming Element, at index: Int) -> Element {
+        precondition(index >= 0 && index < count)
+        return unsafe slots[index].storeIfNil(element)
+    }
+}
