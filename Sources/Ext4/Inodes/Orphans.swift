@@ -62,8 +62,8 @@ final class Orphans: Sendable {
         state.withLock { state in
             state.chain = chain
             for inode in chain { state.places[inode] = .chain }
-            for (block, index, inode) in state.file?.recorded ?? [] where seen.insert(inode).inserted
-            {
+            for (block, index, inode) in state.file?.recorded ?? []
+            where seen.insert(inode).inserted {
                 state.places[inode] = .slot(block: block, index: index)
             }
         }

@@ -55,6 +55,11 @@ struct JournalLocation: Hashable, Sendable {
         blockCount = index
     }
 
+    /// The blocks of the volume that are the journal's.
+    var ranges: [BlockRange] {
+        places.map { BlockRange(start: BlockNumber($0.firstBlock), count: $0.count) }
+    }
+
     /// The place of the journal's block `index` on the volume; nil behind its end.
     func block(_ index: UInt64) -> BlockNumber? {
         run(at: index)?.firstBlock

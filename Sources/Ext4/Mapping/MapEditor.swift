@@ -83,7 +83,8 @@ struct MapEditor {
     mutating func remove(
         _ range: Range<LogicalBlock>, limit: Int, in handle: inout Handle
     ) throws(Ext4Error) -> (freed: [BlockRange], resumeAt: LogicalBlock?) {
-        var removal = MapRemoval(range, limit: limit, blocksPerGroup: reader.superblock.blocksPerGroup)
+        var removal = MapRemoval(
+            range, limit: limit, blocksPerGroup: reader.superblock.blocksPerGroup)
         if usesExtents {
             try removeExtents(&removal, in: &handle)
         } else {

@@ -29,6 +29,9 @@ struct MapRoot: Sendable {
         }
     }
 
+    /// Puts the map into an inode's record.
+    func store(in record: inout InodeRecord) { record.block = bytes }
+
     /// The bytes, as the disk has them.
     var bytes: [UInt8] { withBytes { $0.copy() } }
 

@@ -78,7 +78,7 @@ extension Volume {
         let last = LogicalBlock((end + UInt64(blockSize) - 1) >> log2)
         var block = LogicalBlock(start >> log2)
         while block < last {
-            let found = try mapping(of: inode, at: block).suffix(from: block).prefix(last)
+            let found = try run(of: inode, at: block).suffix(from: block).prefix(last)
             guard case .hole = found.state else {
                 block = found.end
                 continue
@@ -107,7 +107,7 @@ extension Volume {
     private func goal(before hole: BlockRun, of inode: Inode) throws(Ext4Error) -> BlockNumber {
         guard hole.logical.rawValue > 0 else { return firstGoal(for: inode.number) }
         let before = LogicalBlock(hole.logical.rawValue - 1)
-        let run = try mapping(of: inode, at: before).suffix(from: before)
+        let run = try run(of: inode, at: before).suffix(from: before)
         return run.range.map { $0.start.advanced(by: 1) } ?? firstGoal(for: inode.number)
     }
 
@@ -138,7 +138,7 @@ extension Volume {
         }
         var block = whole.lowerBound
         while block < whole.upperBound {
-            let found = try mapping(of: inode, at: block).suffix(from: block)
+            let found = try run(of: inode, at: block).suffix(from: block)
                 .prefix(whole.upperBound)
             if case .mapped = found.state {
                 try change(credits: 32) { (handle, _) throws(Ext4Error) in
@@ -183,7 +183,7 @@ extension Volume {
         let end = min(end, inode.size)
         guard start < end else { return }
         let block = LogicalBlock(start >> UInt64(superblock.blockSizeLog2))
-        guard block < .end, case .mapped = try mapping(of: inode, at: block).state else { return }
+        guard block < .end, case .mapped = try run(of: inode, at: block).state else { return }
         let zeros = [UInt8](repeating: 0, count: Int(end - start))
         try writePieces(unsafe zeros.span.bytes, to: inode, at: start, spender)
     }
@@ -219,7 +219,8 @@ extension Volume {
         writing?.windows.remove(inode.number)
         try remove(blocks, of: inode)
         let count = Int64(blocks.upperBound.rawValue - blocks.lowerBound.rawValue)
-        try shift(inode, from: blocks.upperBound, by: -count, size: inode.size - (end - start), spender)
+        try shift(
+            inode, from: blocks.upperBound, by: -count, size: inode.size - (end - start), spender)
     }
 
     private func insertHole(

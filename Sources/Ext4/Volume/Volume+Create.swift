@@ -335,7 +335,9 @@ extension InodeRecord {
         }
         var block = [UInt8]()
         for word in words {
-            for shift in 0..<4 { block.append(UInt8(truncatingIfNeeded: word >> UInt32(shift * 8))) }
+            for shift in 0..<4 {
+                block.append(UInt8(truncatingIfNeeded: word >> UInt32(shift * 8)))
+            }
         }
         self.block = block
     }

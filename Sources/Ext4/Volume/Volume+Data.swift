@@ -33,6 +33,8 @@ extension Volume {
     public func read(
         _ inode: Inode, at byteOffset: UInt64, into bytes: inout MutableRawSpan
     ) throws(Ext4Error) -> Int {
+        inode.lock.lockShared()
+        defer { inode.lock.unlockShared() }
         try checkReadable(inode)
         return try read(any: inode, at: byteOffset, into: &bytes)
     }
@@ -41,8 +43,10 @@ extension Volume {
     ///
     /// - Throws: `.fileTooLarge`, and what `read(_:at:into:)` throws.
     public func contents(of inode: Inode) throws(Ext4Error) -> [UInt8] {
-        try checkReadable(inode)
-        return try contents(ofAny: inode)
+        try inode.lock.shared { () throws(Ext4Error) in
+            try checkReadable(inode)
+            return try contents(ofAny: inode)
+        }
     }
 
     /// The run of a file's blocks that holds `block`.
@@ -54,6 +58,11 @@ extension Volume {
         of inode: Inode, at block: LogicalBlock
     ) throws(Ext4Error) -> BlockRun {
         guard block < .end else { throw .invalidArgument }
+        return try inode.lock.shared { () throws(Ext4Error) in try run(of: inode, at: block) }
+    }
+
+    /// As `mapping(of:at:)`, for who holds the inode's lock.
+    func run(of inode: Inode, at block: LogicalBlock) throws(Ext4Error) -> BlockRun {
         if let last = inode.lastRun.withLock({ $0 }), last.contains(block) { return last }
         let run = try hasMap(inode) ? map(of: inode).run(at: block) : .hole(from: block)
         inode.lastRun.withLock { $0 = run }
@@ -64,10 +73,12 @@ extension Volume {
     ///
     /// - Throws: `.corrupt`.
     public func mappings(of inode: Inode) throws(Ext4Error) -> [BlockRun] {
-        guard hasMap(inode) else { return [] }
-        // With shared_blocks a block may stand for many blocks of one file.
-        let isShared = superblock.readOnlyCompatible.contains(.sharedBlocks)
-        return try map(of: inode).runs(volumeBlocks: isShared ? .max : superblock.blocksCount)
+        try inode.lock.shared { () throws(Ext4Error) in
+            guard hasMap(inode) else { return [] }
+            // With shared_blocks a block may stand for many blocks of one file.
+            let isShared = superblock.readOnlyCompatible.contains(.sharedBlocks)
+            return try map(of: inode).runs(volumeBlocks: isShared ? .max : superblock.blocksCount)
+        }
     }
 
     /// Where the bytes of a range of a file come from, for readers that move them on their own.
@@ -78,9 +89,19 @@ extension Volume {
     public func dataRuns(
         of inode: Inode, at byteOffset: UInt64, count: Int
     ) throws(Ext4Error) -> [DataRun] {
+        inode.lock.lockShared()
+        defer { inode.lock.unlockShared() }
         try checkReadable(inode)
         let count = available(inode, at: byteOffset, count)
         guard count > 0 else { return [] }
+        if isBuffered(inode) {
+            // The device may not have them yet.
+            var contents = [UInt8](repeating: 0, count: count)
+            var span = contents.mutableSpan
+            var raw = unsafe span.mutableBytes
+            _ = try read(any: inode, at: byteOffset, into: &raw)
+            return [DataRun(source: .bytes(contents), count: count)]
+        }
         if inode.usesInlineData {
             let contents = try inlineContents(of: inode, at: byteOffset, count: count)
             return [DataRun(source: .bytes(contents), count: count)]
@@ -105,6 +126,8 @@ extension Volume {
     public func offset(
         of target: SeekTarget, in inode: Inode, from byteOffset: UInt64
     ) throws(Ext4Error) -> UInt64 {
+        inode.lock.lockShared()
+        defer { inode.lock.unlockShared() }
         guard !inode.isDirectory else { throw .isDirectory }
         guard byteOffset < inode.size else { throw .endOfFile }
         if inode.usesInlineData {
@@ -118,7 +141,7 @@ extension Volume {
         let log2 = UInt64(superblock.blockSizeLog2)
         var block = LogicalBlock(byteOffset >> log2)
         while block < .end, block.rawValue << log2 < inode.size {
-            let run = try mapping(of: inode, at: block)
+            let run = try run(of: inode, at: block)
             let isData = if case .mapped = run.state { true } else { false }
             if isData == (target == .data) { return max(byteOffset, block.rawValue << log2) }
             block = run.end
@@ -152,13 +175,18 @@ extension Volume {
             }
             return count
         }
+        let isBuffered = isBuffered(inode)
         var done = 0
         while done < count {
             let (source, length) = try piece(of: inode, at: byteOffset + UInt64(done))
             let part = Int(min(length, UInt64(count - done)))
             var target = bytes._mutatingExtracting(done..<done + part)
             if case .device(let offset) = source {
-                try device.read(at: offset, into: &target)
+                if isBuffered {
+                    try readBuffered(at: offset, into: &target)
+                } else {
+                    try device.read(at: offset, into: &target)
+                }
             } else {
                 unsafe target.withUnsafeMutableBytes {
                     _ = unsafe $0.initializeMemory(as: UInt8.self, repeating: 0)
@@ -167,6 +195,28 @@ extension Volume {
             done += part
         }
         return count
+    }
+
+    /// Whether contents may be in the journal only, and so have to be read through the cache.
+    private func isBuffered(_ inode: Inode) -> Bool {
+        writing != nil && journalsContents(of: inode.attributes)
+    }
+
+    /// Reads bytes of the volume through the cache of blocks.
+    private func readBuffered(
+        at byteOffset: UInt64, into bytes: inout MutableRawSpan
+    ) throws(Ext4Error) {
+        let log2 = UInt64(superblock.blockSizeLog2)
+        var done = 0
+        while done < bytes.byteCount {
+            let place = byteOffset + UInt64(done)
+            let within = Int(place & UInt64(blockSize - 1))
+            let part = min(blockSize - within, bytes.byteCount - done)
+            let buffer = try reader.cache.buffer(of: BlockNumber(place >> log2))
+            var target = bytes._mutatingExtracting(done..<done + part)
+            buffer.withBytes { target.copy(from: $0.extracting(within..<within + part)) }
+            done += part
+        }
     }
 
     /// How many of `count` bytes from `byteOffset` on lie before the end of the file.
@@ -182,7 +232,7 @@ extension Volume {
         let log2 = UInt64(superblock.blockSizeLog2)
         let block = LogicalBlock(byteOffset >> log2)
         guard block < .end else { return (.zeros, inode.size - byteOffset) }
-        let run = try mapping(of: inode, at: block)
+        let run = try run(of: inode, at: block)
         let within = byteOffset - run.logical.rawValue << log2
         let length = run.count << log2 - within
         guard case .mapped(let start) = run.state else { return (.zeros, length) }
@@ -190,7 +240,7 @@ extension Volume {
     }
 
     /// Whether `i_block` is a map at all: it is the target of short links, or a device's number.
-    private func hasMap(_ inode: Inode) -> Bool {
+    func hasMap(_ inode: Inode) -> Bool {
         switch inode.type {
         case .regular, .directory: !inode.usesInlineData
         case .symlink: !inode.usesInlineData && (inode.usesExtents || inode.size >= 60)

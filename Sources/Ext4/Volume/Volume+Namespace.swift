@@ -26,9 +26,11 @@ extension Volume {
     public func lookup(_ name: RawSpan, in directory: Inode) throws(Ext4Error) -> Inode {
         guard directory.isDirectory else { throw .notDirectory }
         guard name.byteCount <= FileName.maximumLength else { throw .nameTooLong }
-        guard name.byteCount > 0, let number = try find(name, in: directory) else {
-            throw .notFound
+        let number = try directory.lock.shared { () throws(Ext4Error) -> InodeNumber? in
+            guard name.byteCount > 0, directory.linkCount > 0 else { return nil }
+            return try find(name, in: directory)
         }
+        guard let number else { throw .notFound }
         return try named(number, in: directory)
     }
 
@@ -127,6 +129,8 @@ extension Volume {
         _ body: (DirectoryEntry) throws(Ext4Error) -> Bool
     ) throws(Ext4Error) {
         guard directory.isDirectory else { throw .notDirectory }
+        directory.lock.lockShared()
+        defer { directory.lock.unlockShared() }
         let shown = try shownNames(of: directory)
         if directory.usesInlineData {
             try inlineDirectory(directory).list(from: position) {
@@ -151,6 +155,8 @@ extension Volume {
     /// - Throws: `.invalidArgument` for anything but a symbolic link; `.corrupt`.
     public func symlinkTarget(of inode: Inode) throws(Ext4Error) -> [UInt8] {
         guard inode.type == .symlink else { throw .invalidArgument }
+        inode.lock.lockShared()
+        defer { inode.lock.unlockShared() }
         let place = Corruption.Place(inode: inode.number)
         guard inode.size > 0, inode.size <= UInt64(min(blockSize, 4096)) else {
             throw .corrupt(
@@ -194,7 +200,7 @@ extension Volume {
 
     // MARK: The two kinds of directories
 
-    private func find(_ name: RawSpan, in directory: Inode) throws(Ext4Error) -> InodeNumber? {
+    func find(_ name: RawSpan, in directory: Inode) throws(Ext4Error) -> InodeNumber? {
         if name.byteCount == 1, name.byte(at: 0) == UInt8(ascii: ".") { return directory.number }
         let isParent =
             name.byteCount == 2 && name.byte(at: 0) == UInt8(ascii: ".")
@@ -262,12 +268,12 @@ extension Volume {
             hash: DirectoryHash(version, seed: (seed[0], seed[1], seed[2], seed[3])))
     }
 
-    private func blockDirectory(_ inode: Inode) throws(Ext4Error) -> Directory {
+    func blockDirectory(_ inode: Inode) throws(Ext4Error) -> Directory {
         try Directory(
             reader, owner: inode.owner, flags: inode.flags, map: map(of: inode), size: inode.size)
     }
 
-    private func inlineDirectory(_ inode: Inode) throws(Ext4Error) -> InlineDirectory {
+    func inlineDirectory(_ inode: Inode) throws(Ext4Error) -> InlineDirectory {
         InlineDirectory(
             superblock: superblock, inode: inode.number, flags: inode.flags,
             block: inode.record.withBlock { $0.copy() }, rest: try inlineRest(of: inode))

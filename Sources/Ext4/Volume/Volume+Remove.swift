@@ -154,15 +154,8 @@ extension Volume {
     // MARK: Entries of either kind of directory
 
     func isEmpty(_ directory: Inode) throws(Ext4Error) -> Bool {
-        if directory.usesInlineData {
-            var isEmpty = true
-            try inlineDirectory(directory).forEach { (_, _, name, _) in
-                isEmpty = name.isDotOrDotDot
-                return isEmpty
-            }
-            return isEmpty
-        }
-        return try blockDirectory(directory).isEmpty()
+        directory.usesInlineData
+            ? try inlineDirectory(directory).isEmpty() : try blockDirectory(directory).isEmpty()
     }
 
     func removeEntry(
@@ -190,13 +183,7 @@ extension Volume {
         of directory: Inode, to parent: InodeNumber, _ handle: inout Handle
     ) throws(Ext4Error) {
         if directory.usesInlineData {
-            try update(directory, in: &handle) { record in
-                var block = record.block
-                for i in 0..<4 {
-                    block[i] = UInt8(truncatingIfNeeded: parent.rawValue >> UInt32(8 * i))
-                }
-                record.block = block
-            }
+            try setInlineParent(parent, of: directory, &handle)
         } else {
             try blockDirectory(directory).setParent(parent, in: &handle)
         }

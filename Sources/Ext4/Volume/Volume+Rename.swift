@@ -58,7 +58,8 @@ extension Volume {
         if directory === newDirectory {
             unfinished = try directory.lock.exclusive { () throws(Ext4Error) in
                 try move(
-                    name, directory, newName, newDirectory, flags, isWithin: (false, false), spender)
+                    name, directory, newName, newDirectory, flags, isWithin: (false, false), spender
+                )
             }
         } else {
             unfinished = try writing.renaming.exclusive { () throws(Ext4Error) in
@@ -147,7 +148,7 @@ extension Volume {
         let names = Move(
             name: name.copy(), directory: directory, newName: newName.copy(),
             newDirectory: newDirectory, source: source, target: target)
-        return try names.withLocks { () throws(Ext4Error) in
+        return try names.withLocks { () throws(Ext4Error) -> Inode? in
             try checkMove(names, flags)
             if flags.contains(.exchange) {
                 try exchange(names)

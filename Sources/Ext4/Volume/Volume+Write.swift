@@ -14,7 +14,8 @@ extension Volume {
     ///   that are immutable or can only be added to, `.noKey` for encrypted ones, `.isDirectory`,
     ///   `.invalidArgument` for what has no contents; `.readOnlyVolume`, `.io`, `.corrupt`.
     public func write(
-        _ bytes: RawSpan, to inode: Inode, at byteOffset: UInt64, by credentials: Credentials = .root
+        _ bytes: RawSpan, to inode: Inode, at byteOffset: UInt64,
+        by credentials: Credentials = .root
     ) throws(Ext4Error) {
         _ = try requireWriting()
         guard bytes.byteCount > 0 else { return }
@@ -61,7 +62,8 @@ extension Volume {
         let mapped = 12 + perBlock + perBlock * perBlock + perBlock * perBlock * perBlock
         // `i_blocks` counts sectors in 32 bits, unless the volume has huge_file.
         let counted: UInt64 =
-            superblock.readOnlyCompatible.contains(.hugeFile) ? .max >> 12 : 1 << (32 - (log2 - 9))
+            superblock.readOnlyCompatible.contains(.hugeFile)
+            ? UInt64.max >> 12 : UInt64(1) << (32 - (log2 - 9))
         return min(mapped, counted, LogicalBlock.end.rawValue - 1) << log2
     }
 
@@ -107,7 +109,7 @@ extension Volume {
         var block = piece.firstBlock
         do throws(Ext4Error) {
             pieces: while block < piece.endBlock, placed.count + converted.count < Self.mostRuns {
-                let found = try mapping(of: inode, at: block).suffix(from: block)
+                let found = try run(of: inode, at: block).suffix(from: block)
                     .prefix(piece.endBlock)
                 switch found.state {
                 case .mapped:
@@ -198,7 +200,8 @@ extension Volume {
         let writing = try requireWriting()
         let log2 = UInt64(superblock.blockSizeLog2)
         let isEmpty = attributes.blocks512 == 0 && placed.isEmpty
-        let goal = isEmpty ? firstGoal(for: inode.number) : try goal(before: hole, of: inode, placed)
+        let goal =
+            isEmpty ? firstGoal(for: inode.number) : try goal(before: hole, of: inode, placed)
         let grown = hole.logical.rawValue << log2 >= attributes.size ? attributes.size >> log2 : 0
         let range: BlockRange
         do throws(Ext4Error) {
@@ -228,7 +231,7 @@ extension Volume {
         }
         guard hole.logical.rawValue > 0 else { return firstGoal(for: inode.number) }
         let before = LogicalBlock(hole.logical.rawValue - 1)
-        let run = try mapping(of: inode, at: before).suffix(from: before)
+        let run = try run(of: inode, at: before).suffix(from: before)
         return run.range.map { $0.start.advanced(by: 1) } ?? firstGoal(for: inode.number)
     }
 
@@ -309,7 +312,7 @@ extension Volume {
         guard within > 0 else { return }
         let block = LogicalBlock(size >> UInt64(superblock.blockSizeLog2))
         guard block < .end else { return }
-        let run = try mapping(of: inode, at: block).suffix(from: block)
+        let run = try run(of: inode, at: block).suffix(from: block)
         guard case .mapped(let physical) = run.state else { return }
         if journalsContents(of: inode.attributes) {
             try change { (handle, _) throws(Ext4Error) in

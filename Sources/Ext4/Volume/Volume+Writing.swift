@@ -58,10 +58,12 @@ extension Volume {
             case 3: .panic
             default: .remountReadOnly
             }
+        let journalBlocks =
+            superblock.compatible.contains(.hasJournal) ? try journalLocation().ranges : []
+        let blocks = try BlockAllocator(groups, journal: journal, others: journalBlocks)
         return Writing(
-            journal: journal,
-            blocks: BlockAllocator(reader, groups: groups, journal: journal),
-            inodes: InodeAllocator(reader, groups: groups, journal: journal),
+            journal: journal, blocks: blocks,
+            inodes: try InodeAllocator(groups, blocks: blocks, journal: journal),
             orphans: Orphans(inodes, file: try orphanFile()),
             superblock: try SuperblockBuffer(reader),
             errorPolicy: options.errorPolicy ?? policy, options: options)
@@ -210,7 +212,8 @@ extension Volume {
                 &$0, at: writing.clock(),
                 wasValid: superblock.state & Superblock.validState != 0,
                 has64Bit: superblock.incompatible.contains(.bit64),
-                freeBlocks: writing.blocks.freeBlocks, freeInodes: UInt64(writing.inodes.freeInodes))
+                freeBlocks: writing.blocks.freeBlocks, freeInodes: UInt64(writing.inodes.freeInodes)
+            )
         }
         writing.journal.end()
     }
