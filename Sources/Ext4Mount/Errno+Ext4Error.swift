@@ -21,6 +21,9 @@ extension Ext4Error {
         case .notPermitted: EPERM
         case .invalidArgument: EINVAL
         case .fileTooLarge: EFBIG
+        case .accessDenied: EACCES
+        case .attributeNameTooLong: ERANGE
+        case .attributeTooLarge: E2BIG
         case .noAttribute: ENODATA
         case .endOfFile: ENXIO
         case .noKey: ENOKEY

@@ -121,6 +121,14 @@ struct AttributeSet: Hashable, Sendable {
         return room >= 0 ? room & ~(XAttrEntryRecord.padding &- 1) : nil
     }
 
+    /// Values that have inodes of their own, as often as they are named.
+    var valueInodes: [(inode: InodeNumber, size: Int)] {
+        items.compactMap { item in
+            guard case .inode(let number, let size) = item.value else { return nil }
+            return (number, size)
+        }
+    }
+
     // MARK: Changing
 
     /// Gives `name` a value that stands in the area.

@@ -33,10 +33,7 @@ struct StoredAttributes: Hashable, Sendable {
 
     /// Values that have inodes of their own, as often as they are named.
     var valueInodes: [(inode: InodeNumber, size: Int)] {
-        (inInode.items + inBlock.items).compactMap { item in
-            guard case .inode(let number, let size) = item.value else { return nil }
-            return (number, size)
-        }
+        inInode.valueInodes + inBlock.valueInodes
     }
 
     /// Gives `name` a value.
