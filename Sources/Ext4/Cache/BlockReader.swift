@@ -1,9 +1,18 @@
 /// What it takes to read the metadata of one volume.
-struct BlockReader: Sendable {
+///
+/// A class, as copies of the superblock, with its many lists, would cost more than a look-up.
+final class BlockReader: Sendable {
     let superblock: Superblock
     let cache: BufferCache
     let verifiesChecksums: Bool
     let log: Log
+
+    init(superblock: Superblock, cache: BufferCache, verifiesChecksums: Bool, log: Log) {
+        self.superblock = superblock
+        self.cache = cache
+        self.verifiesChecksums = verifiesChecksums
+        self.log = log
+    }
 
     /// Whether the CRC32C checksums of blocks are there and to be verified.
     var checksBlocks: Bool { verifiesChecksums && superblock.hasMetadataChecksums }

@@ -9,9 +9,9 @@ enum FileMap: Sendable {
         if flags.contains(.inlineData) {
             self = .none
         } else if flags.contains(.extents) {
-            self = .extents(ExtentTree(reader: reader, owner: owner, record: record))
+            self = .extents(ExtentTree(reader: reader, owner: owner, root: MapRoot(record)))
         } else {
-            self = .indirect(IndirectMap(reader: reader, owner: owner, record: record))
+            self = .indirect(IndirectMap(reader: reader, owner: owner, root: MapRoot(record)))
         }
     }
 

@@ -3,11 +3,16 @@
 struct IndirectMap: Sendable {
     let reader: BlockReader
     let owner: BlockOwner
-    /// The inode; its `i_block` holds the 15 pointers.
-    let record: InodeRecord
+    /// The 15 pointers of the inode.
+    let root: MapRoot
 
-    /// Pointers in `i_block` that lead to data (`EXT4_NDIR_BLOCKS`).
-    private static let directCount: UInt64 = 12
+    /// Pointers in the inode that lead to data (`EXT4_NDIR_BLOCKS`).
+    static let directCount: UInt64 = 12
+    /// Levels of blocks of pointers, at most.
+    static let maximumLevel: UInt64 = 3
+
+    /// Pointer `index` of a block of pointers, or of the root.
+    static func pointer(_ index: Int) -> Field<UInt32> { .le(4 &* index) }
 
     /// The run that holds `block`, from `block` on: as many blocks as one block of pointers, or
     /// one hole, tells of.
@@ -24,23 +29,16 @@ struct IndirectMap: Sendable {
     func run(
         at block: LogicalBlock, entering entered: inout Set<BlockNumber>?
     ) throws(Ext4Error) -> BlockRun {
-        let perBlockLog2 = UInt64(reader.superblock.blockSizeLog2 - 2)
         if block.rawValue < Self.directCount {
-            return try record.withBlock { (pointers) throws(Ext4Error) in
+            return try root.withBytes { (pointers) throws(Ext4Error) in
                 try run(
                     in: pointers, from: Int(block.rawValue), to: Int(Self.directCount), at: block)
             }
         }
-        // The tree of `level` levels covers 2^(level · perBlockLog2) blocks.
-        var offset = block.rawValue - Self.directCount
-        var level: UInt64 = 1
-        while level <= 3, offset >> (level * perBlockLog2) != 0 {
-            offset -= 1 << (level * perBlockLog2)
-            level += 1
-        }
-        guard level <= 3 else { return .hole(from: block) }
-        let root = Int(Self.directCount + level - 1)
-        var pointer = record.blockWord(root)
+        guard let place = place(of: block) else { return .hole(from: block) }
+        var level = place.level
+        let offset = place.offset
+        var pointer = root.pointer(Int(Self.directCount + level - 1))
         while level > 0 {
             guard pointer != 0 else {
                 // All of this subtree that lies behind the block is a hole.
@@ -66,19 +64,34 @@ struct IndirectMap: Sendable {
                     try run(in: pointers, from: slot, to: 1 << Int(perBlockLog2), at: block)
                 }
             }
-            pointer = buffer.withBytes { $0[Field<UInt32>.le(4 * slot)] }
+            pointer = buffer.withBytes { $0[Self.pointer(slot)] }
         }
         return BlockRun(logical: block, count: 1, state: .hole)
     }
+
+    /// The tree that `block`, which has no direct pointer, belongs to: its levels, and how far in
+    /// it stands. The tree of n levels covers as many blocks as a block has pointers, to the n-th.
+    /// Nil for a block beyond the last tree.
+    func place(of block: LogicalBlock) -> (level: UInt64, offset: UInt64)? {
+        var offset = block.rawValue &- Self.directCount
+        for level in 1...Self.maximumLevel {
+            guard offset >> (level &* perBlockLog2) != 0 else { return (level, offset) }
+            offset &-= 1 << (level &* perBlockLog2)
+        }
+        return nil
+    }
+
+    /// log2 of the pointers that a block has.
+    var perBlockLog2: UInt64 { UInt64(reader.superblock.blockSizeLog2 &- 2) }
 
     /// The run that starts at pointer `slot` of `end`: consecutive blocks, or consecutive zeros.
     private func run(
         in pointers: RawSpan, from slot: Int, to end: Int, at block: LogicalBlock
     ) throws(Ext4Error) -> BlockRun {
-        let first = pointers[Field<UInt32>.le(4 * slot)]
+        let first = pointers[Self.pointer(slot)]
         var count = 1
         while slot + count < end {
-            let next = pointers[Field<UInt32>.le(4 * (slot + count))]
+            let next = pointers[Self.pointer(slot + count)]
             guard first == 0 ? next == 0 : UInt64(next) == UInt64(first) + UInt64(count) else {
                 break
             }

@@ -30,6 +30,7 @@ enum ExtentNode {
         static let block = Field<UInt32>.le(0)  // ei_block
         static let leafLow = Field<UInt32>.le(4)  // ei_leaf_lo
         static let leafHigh = Field<UInt16>.le(8)  // ei_leaf_hi
+        static let unused = Field<UInt16>.le(10)  // ei_unused
     }
 
     /// The number of entries of a checked node.

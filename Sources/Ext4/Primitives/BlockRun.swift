@@ -49,6 +49,19 @@ public struct BlockRun: Hashable, Sendable {
         return BlockRun(logical: block, count: count &- skipped, state: state)
     }
 
+    /// The first `count` blocks of the run, or all when they are fewer.
+    func prefix(_ count: UInt64) -> BlockRun {
+        BlockRun(logical: logical, count: min(count, self.count), state: state)
+    }
+
+    /// The run's first block of the volume; nil for a hole.
+    var start: BlockNumber? {
+        switch state {
+        case .mapped(let start), .unwritten(let start): start
+        case .hole: nil
+        }
+    }
+
     /// Both runs in one, when `next` continues this one in file and volume alike.
     func merged(with next: BlockRun) -> BlockRun? {
         guard next.logical == end else { return nil }
