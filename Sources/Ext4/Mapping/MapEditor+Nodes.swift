@@ -255,7 +255,8 @@ extension MapEditor {
         }
 
         // Where a file grows at its end the nodes stay full, and where it grows downwards too.
-        let isAtStart = unsafe slots.isEmpty && slots.lowerBound == 0
+        let isAtStart =
+            unsafe slots.isEmpty && slots.lowerBound == 0
             && ExtentNode.key(whole.span.bytes, 0) < ExtentNode.key(old.span.bytes, 0)
         let wanted =
             if slots.upperBound == count { maximum } else if isAtStart { 1 } else { total / 2 }

@@ -10,7 +10,11 @@ extension ExtentNode {
 
     /// The most blocks that an extent in the state of `run` can have.
     static func longest(_ run: BlockRun) -> UInt64 {
-        if case .unwritten = run.state { UInt64(maximumUnwrittenLength) } else { UInt64(maximumLength) }
+        if case .unwritten = run.state {
+            UInt64(maximumUnwrittenLength)
+        } else {
+            UInt64(maximumLength)
+        }
     }
 
     /// Writes the header of a new node.
