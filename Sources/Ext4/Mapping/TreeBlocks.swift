@@ -10,4 +10,5 @@ protocol TreeBlocks: AnyObject, Sendable {
         _ range: BlockRange, isMetadata: Bool, in handle: inout Handle
     ) throws(Ext4Error)
 }
-enum Spender: Sendable { case ordinary, privileged, essential }
+
+extension BlockAllocator: TreeBlocks {}
