@@ -15,7 +15,7 @@ export SWIFT
 .PHONY: help
 help: ## Show this list.
 	@echo "make TARGET, where TARGET is one of:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: dependencies-demo ## Make an image (or take IMAGE=file), show it, mount it read-only, check it.
@@ -58,9 +58,20 @@ release: dependencies-build ## Build everything optimised.
 embedded: ## Compile the engine as Embedded Swift, for a machine without an operating system.
 	@scripts/embedded
 
+.PHONY: test-programs
+test-programs: dependencies-programs ## Run real programs in a mount, their quick form; needs root.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@Tests/RealPrograms/run $(PROGRAMS)
+
+.PHONY: test-programs-all
+test-programs-all: dependencies-programs ## Run all of them in full: an hour and more.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@Tests/RealPrograms/run --all $(PROGRAMS)
+
 .PHONY: bench
 bench: dependencies-bench ## Race the mount against fuse2fs and the kernel's ext4; needs root.
 	@$(SWIFT) build $(RELEASE) --product ext4
+	@Benchmarks/race
 	@Benchmarks/read-speed
 
 .PHONY: install

@@ -22,6 +22,9 @@ extension Ext4Error {
         case .invalidArgument: EINVAL
         case .fileTooLarge: EFBIG
         case .crossDevice: EXDEV
+        case .accessDenied: EACCES
+        case .attributeNameTooLong: ERANGE
+        case .attributeTooLarge: E2BIG
         case .noAttribute: ENODATA
         case .endOfFile: ENXIO
         case .noKey: ENOKEY

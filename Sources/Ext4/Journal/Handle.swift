@@ -79,8 +79,13 @@ struct Handle: ~Copyable {
     // MARK: Failure
 
     /// Remembers the contents of a block that the caller guards alone, and its seal, for the case
-    /// that the closure fails.
+    /// that the closure fails. To do so again at once costs nothing.
     mutating func preserve(_ buffer: Buffer) {
+        switch undo.last {
+        case .contents(let last, _, _) where last === buffer: return
+        case .fresh(let last, _) where last === buffer: return
+        default: break
+        }
         undo.append(.contents(buffer, buffer.withBytes { $0.copy() }, buffer.seal))
     }
 

@@ -121,7 +121,9 @@ extension MapEditor {
                 removal.advance(to: range.lowerBound)
                 break
             }
-            var runs = RunList()
+            // What is left of the first extent, and of the last.
+            var head: BlockRun?
+            var tail: BlockRun?
             let slot = path.leafSlot
             var first = slot &+ 1
             withNode(path.depth, of: path) { leaf in
@@ -131,10 +133,10 @@ extension MapEditor {
                     first &-= 1
                     let start = max(extent.logical, range.lowerBound)
                     let end = min(extent.end, removal.end)
-                    // Only the first one can begin before the range, and only the last one, which
-                    // is looked at first, can end behind it.
-                    runs.add(extent.prefix(start.rawValue &- extent.logical.rawValue))
-                    if end < extent.end { runs.add(extent.suffix(from: end)) }
+                    if start > extent.logical {
+                        head = extent.prefix(start.rawValue &- extent.logical.rawValue)
+                    }
+                    if end < extent.end { tail = extent.suffix(from: end) }
                     removal.free(
                         extent.suffix(from: start).prefix(end.rawValue &- start.rawValue))
                 }
@@ -143,7 +145,10 @@ extension MapEditor {
                 removal.advance(to: range.lowerBound)
                 break
             }
-            try replace(first..<slot &+ 1, of: &path, with: runs, in: &handle)
+            var rest = RunList()
+            if let head { rest.add(head) }
+            if let tail { rest.add(tail) }
+            try replace(first..<slot &+ 1, of: &path, with: rest, in: &handle)
             removal.countNode()
         }
         try collapse(in: &handle)

@@ -17,7 +17,7 @@ struct MapEditor {
     let reader: BlockReader
     let owner: BlockOwner
     let blocks: any TreeBlocks
-    let spender: Spender
+    var spender: Spender
     /// Whether the map is an extent tree; an indirect map otherwise.
     let usesExtents: Bool
     /// The inode's part of the map, to be stored into it when `rootChanged`.
@@ -79,10 +79,15 @@ struct MapEditor {
     ///
     /// - Returns: the blocks of contents that were there and are the caller's to free, and when it
     ///   did not come to the start of `range`, how far it came: everything from there on is done.
-    /// - Throws: `.noSpace` when a node must be split for it; `.corrupt`, `.io`.
+    /// - Throws: `.noSpace` when a node must be split for it and not a block is left; `.corrupt`,
+    ///   `.io`.
     mutating func remove(
         _ range: Range<LogicalBlock>, limit: Int, in handle: inout Handle
     ) throws(Ext4Error) -> (freed: [BlockRange], resumeAt: LogicalBlock?) {
+        // To free blocks must go on when there is none left.
+        let spender = spender
+        self.spender = .essential
+        defer { self.spender = spender }
         var removal = MapRemoval(
             range, limit: limit, blocksPerGroup: reader.superblock.blocksPerGroup)
         if usesExtents {

@@ -12,11 +12,7 @@ struct MapRoot: Sendable {
     init(copying source: RawSpan) {
         precondition(source.byteCount == 60, "an inode's map has 60 bytes")
         storage = .init(repeating: 0)
-        withMutableBytes { bytes in
-            unsafe bytes.withUnsafeMutableBytes { target in
-                unsafe source.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
-            }
-        }
+        withMutableBytes { $0.copy(from: source) }
     }
 
     /// The map of a file without blocks.
@@ -29,11 +25,17 @@ struct MapRoot: Sendable {
         }
     }
 
-    /// Puts the map into an inode's record.
-    func store(in record: inout InodeRecord) { record.block = bytes }
-
     /// The bytes, as the disk has them.
     var bytes: [UInt8] { withBytes { $0.copy() } }
+
+    /// Makes this the map of an inode.
+    func store(in record: inout InodeRecord) {
+        let storage = storage
+        record.withMutableBytes { bytes in
+            var block = bytes._mutatingExtracting(InodeRecord.Layout.block)
+            block.copy(from: unsafe storage.span.bytes)
+        }
+    }
 
     /// Runs `body` on the bytes.
     @inline(__always)

@@ -10,3 +10,5 @@ protocol TreeBlocks: AnyObject, Sendable {
         _ range: BlockRange, isMetadata: Bool, in handle: inout Handle
     ) throws(Ext4Error)
 }
+
+extension BlockAllocator: TreeBlocks {}

@@ -33,6 +33,12 @@ public enum Ext4Error: Error, Hashable, Sendable {
     case fileTooLarge
     /// The file would leave its project. The corresponding C error is `EXDEV`.
     case crossDevice
+    /// The caller may not do that. The corresponding C error is `EACCES`.
+    case accessDenied
+    /// The name of an extended attribute has no or over 255 bytes. The corresponding C error is `ERANGE`.
+    case attributeNameTooLong
+    /// The value of an extended attribute has over 65,536 bytes. The corresponding C error is `E2BIG`.
+    case attributeTooLarge
     /// No such extended attribute. The corresponding C error is `ENODATA`.
     case noAttribute
     /// No data, or no hole, from that offset on. The corresponding C error is `ENXIO`.
@@ -128,6 +134,9 @@ extension Ext4Error: CustomStringConvertible {
         case .invalidArgument: "invalid argument"
         case .fileTooLarge: "the file is too large"
         case .crossDevice: "the file would leave its project"
+        case .accessDenied: "permission denied"
+        case .attributeNameTooLong: "the name of the extended attribute is too long"
+        case .attributeTooLarge: "the value of the extended attribute is too large"
         case .noAttribute: "no such extended attribute"
         case .endOfFile: "there is no data, or no hole, behind that offset"
         case .noKey: "the contents are encrypted and the key is not available"

@@ -8,4 +8,3 @@ extension Volume {
     func releaseAttributes(of inode: Inode, in handle: inout Handle) throws(Ext4Error) {}
     func updateAccessControlList(of inode: Inode, in handle: inout Handle) throws(Ext4Error) {}
 }
-extension BlockAllocator: TreeBlocks {}

@@ -296,10 +296,10 @@ extension Volume {
         }
     }
 
-    /// What decides which attributes of `inode` are good.
-    func attributeContext(_ inode: Inode) -> AttributeList.Context {
+    /// What decides which attributes of `inode` are good; without one, of any.
+    func attributeContext(_ inode: Inode?) -> AttributeList.Context {
         .init(
-            owner: inode.number, inodeCount: superblock.inodesCount,
+            owner: inode?.number, inodeCount: superblock.inodesCount,
             firstInode: superblock.firstInode.rawValue,
             hasAttributeInodes: superblock.incompatible.contains(.eaInode),
             checksumSeed: reader.checksBlocks ? superblock.checksumSeed : nil)

@@ -184,11 +184,14 @@ extension Volume {
 
     /// The bytes of a link's target as they are stored; its size was checked.
     private func storedTarget(of inode: Inode) throws(Ext4Error) -> [UInt8] {
-        // A short target stands in `i_block`: the link has no blocks but those of attributes.
+        // A short target stands in `i_block`: the link has no blocks but those of attributes. Where
+        // values of attributes have inodes, which count as its blocks too, the size tells.
         let attributes = inode.attributeBlock.rawValue == 0 ? 0 : superblock.clusterSize / 512
-        guard !inode.usesInlineData, inode.blocks512 == UInt64(attributes) else {
-            return try contents(ofAny: inode)
-        }
+        let isShort =
+            superblock.incompatible.contains(.eaInode)
+            ? inode.size < UInt64(InodeRecord.Layout.block.count)
+            : inode.blocks512 == UInt64(attributes)
+        guard !inode.usesInlineData, isShort else { return try contents(ofAny: inode) }
         let count = Int(inode.size)
         guard count < InodeRecord.Layout.block.count else {
             throw .corrupt(

@@ -32,13 +32,9 @@ private struct MapFixture {
             verifiesChecksums: true, log: .none)
     }
 
-    /// An inode whose `i_block` is a copy of the 60 bytes at `offset`.
-    func record(rootAt offset: Int) throws -> InodeRecord {
-        var bytes = [UInt8](repeating: 0, count: 256)
-        bytes.replaceSubrange(InodeRecord.Layout.block, with: disk[offset..<offset + 60])
-        return try InodeRecord(
-            parsing: unsafe bytes.span.bytes, number: owner.inode, superblock: superblock,
-            verifiesChecksum: false)
+    /// The root of a map: the 60 bytes at `offset`.
+    func root(at offset: Int) -> MapRoot {
+        MapRoot(copying: unsafe disk.span.bytes.extracting(offset..<offset + 60))
     }
 
     // MARK: Extents
@@ -147,7 +143,7 @@ private struct Random {
         let depth = fixture.writeTree(runs, fanOut: fanOut)
         #expect(depth <= 5)
         let tree = ExtentTree(
-            reader: fixture.reader, owner: fixture.owner, record: try fixture.record(rootAt: 0))
+            reader: fixture.reader, owner: fixture.owner, root: fixture.root(at: 0))
         for number in 0..<next + 10 {
             let block = LogicalBlock(number)
             let found = try tree.run(at: block)
@@ -173,7 +169,7 @@ private struct Random {
         let map = FileMap.extents(
             ExtentTree(
                 reader: fixture.reader, owner: fixture.owner,
-                record: try fixture.record(rootAt: 0)))
+                root: fixture.root(at: 0)))
         do {
             _ = try map.runs(volumeBlocks: fixture.superblock.blocksCount)
             return nil
@@ -269,7 +265,7 @@ private struct Random {
         write(last, slot: 255, 800, &fixture)
         let map = FileMap.indirect(
             IndirectMap(
-                reader: fixture.reader, owner: fixture.owner, record: try fixture.record(rootAt: 0))
+                reader: fixture.reader, owner: fixture.owner, root: fixture.root(at: 0))
         )
         func run(_ logical: UInt64, _ count: UInt64, _ block: UInt64) -> BlockRun {
             BlockRun(
@@ -289,7 +285,7 @@ private struct Random {
         var fixture = try MapFixture()
         fixture.store(40_000, Field<UInt32>.le(0), at: 0)
         let map = IndirectMap(
-            reader: fixture.reader, owner: fixture.owner, record: try fixture.record(rootAt: 0))
+            reader: fixture.reader, owner: fixture.owner, root: fixture.root(at: 0))
         #expect(throws: Ext4Error.self) { try map.run(at: LogicalBlock(0)) }
     }
 
@@ -303,7 +299,7 @@ private struct Random {
         fixture.store(UInt32(block), Field<UInt32>.le(56), at: 0)
         let map = FileMap.indirect(
             IndirectMap(
-                reader: fixture.reader, owner: fixture.owner, record: try fixture.record(rootAt: 0))
+                reader: fixture.reader, owner: fixture.owner, root: fixture.root(at: 0))
         )
         let place = Corruption.Place(
             inode: fixture.owner.inode, logicalBlock: LogicalBlock(12 + 256 + 65536),
