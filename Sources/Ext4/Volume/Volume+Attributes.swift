@@ -114,22 +114,13 @@ extension Volume {
         }
         guard goesOn, inode.attributeBlock.rawValue != 0 else { return }
         let number = inode.attributeBlock
-        let buffer = try reader.buffer(
-            of: number, for: .extendedAttribute, at: .init(inode: inode.number))
+        let block = try attributeBlock(number, of: inode)
         var context = attributeContext(inode)
-        if let seed = context.checksumSeed {
-            // The block's checksum does not depend on which of its owners asks.
-            try buffer.verify(as: .init(.attributes, owner: InodeNumber(0))) {
-                (bytes) throws(Ext4Error) in
-                _ = try XAttrBlockHeader(parsing: bytes, at: number, checksumSeed: seed)
-            }
-            context.checksumSeed = nil
-        }
-        try buffer.withBytes { (bytes) throws(Ext4Error) in
-            let list = try AttributeList(parsingBlock: bytes, at: number, context)
-            for entry in list.entries {
-                guard try body(entry, list, bytes) else { return }
-            }
+        context.checksumSeed = nil
+        let bytes = unsafe block.span.bytes
+        let list = try AttributeList(parsingBlock: bytes, at: number, context)
+        for entry in list.entries {
+            guard try body(entry, list, bytes) else { return }
         }
     }
 
