@@ -12,8 +12,8 @@ final class Writing: Sendable {
     let superblock: SuperblockBuffer
     /// Held while a directory gets another parent, so that nobody makes a circle of two.
     let renaming = SharedLock()
-    /// Held while blocks of attributes, which inodes share, are changed.
-    let sharedAttributes = SharedLock()
+    /// The blocks of attributes, which inodes share.
+    let sharedAttributes = SharedAttributes()
     let clock: @Sendable () -> Timestamp
     let dataMode: OpenOptions.DataMode
     let errorPolicy: OpenOptions.ErrorPolicy
