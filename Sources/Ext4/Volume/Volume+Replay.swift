@@ -19,6 +19,7 @@ extension Volume {
     ) throws(Ext4Error) -> RecoveryReport? {
         guard !device.isReadOnly else { throw .readOnlyVolume }
         var asItLies = options
+        asItLies.access = .readOnly
         asItLies.superblock = .primary
         asItLies.journal = .ignore
         asItLies.log = .none
