@@ -55,7 +55,7 @@ struct Directory: Sendable {
     ///
     /// - Throws: `.corrupt` also for a block of the volume that the directory has twice: a few real
     ///   ones could stand for more entries than anybody can wait for.
-    private func forEachBlock(
+    func forEachBlock(
         from first: UInt64, _ body: (LogicalBlock, Buffer) throws(Ext4Error) -> Bool
     ) throws(Ext4Error) {
         var passed: Set<BlockNumber> = []
@@ -63,7 +63,8 @@ struct Directory: Sendable {
         while block < blockCount {
             let logical = LogicalBlock(block)
             let buffer = try self.buffer(of: logical)
-            guard passed.insert(buffer.block).inserted else {
+            // Most directories have one block, and need no set for that.
+            guard blockCount == 1 || passed.insert(buffer.block).inserted else {
                 throw .corrupt(
                     .directoryBlock,
                     at: .init(inode: owner.inode, logicalBlock: logical, block: buffer.block),
@@ -76,51 +77,46 @@ struct Directory: Sendable {
 
     /// The entry named `name`, or nil.
     func find(_ name: RawSpan) throws(Ext4Error) -> DirectoryRecord? {
-        if isIndexed, let index = try HTreeIndex(self) {
-            return try index.find(name)
-        }
-        return try findInOrder { $0.isEqual(to: name) }
+        guard let location = try locate(name) else { return nil }
+        return try record(at: location)
     }
 
     /// The entry of an encrypted directory that is shown as `name`, or nil.
     func find(_ name: EncryptedName) throws(Ext4Error) -> DirectoryRecord? {
-        if isIndexed, let index = try HTreeIndex(self) {
-            return try index.find(name)
-        }
-        return try findInOrder { name.matches(ciphertext: $0) }
+        guard let location = try locate(name) else { return nil }
+        return try record(at: location)
     }
 
-    /// The first entry in any block whose name `isWanted`, or nil.
-    private func findInOrder(
-        _ isWanted: (RawSpan) -> Bool
-    ) throws(Ext4Error) -> DirectoryRecord? {
-        var found: DirectoryRecord?
-        try forEachBlock(from: 0) { (block, _) throws(Ext4Error) in
-            found = try find(in: block, isWanted)
+    /// The entry named `name` in one block, or nil.
+    func find(_ name: RawSpan, in block: LogicalBlock) throws(Ext4Error) -> DirectoryRecord? {
+        guard let location = try locate(name, in: block, buffer(of: block)) else { return nil }
+        return try record(at: location)
+    }
+
+    /// Where the entry named `name` stands, or nil.
+    func locate(_ name: RawSpan) throws(Ext4Error) -> Location? {
+        if isIndexed, let index = try HTreeIndex(self) {
+            return try index.locate(name)
+        }
+        var found: Location?
+        try forEachBlock(from: 0) { (block, buffer) throws(Ext4Error) in
+            found = try locate(name, in: block, buffer)
             return found == nil
         }
         return found
     }
 
-    /// The entry named `name` in one block, or nil.
-    func find(_ name: RawSpan, in block: LogicalBlock) throws(Ext4Error) -> DirectoryRecord? {
-        try find(in: block) { $0.isEqual(to: name) }
-    }
-
-    /// The first entry in one block whose name `isWanted`, or nil.
-    func find(
-        in block: LogicalBlock, _ isWanted: (RawSpan) -> Bool
-    ) throws(Ext4Error) -> DirectoryRecord? {
-        let buffer = try self.buffer(of: block)
-        return try buffer.withBytes { (bytes) throws(Ext4Error) in
-            var found: DirectoryRecord?
-            _ = try forEach(in: bytes, of: block, from: 0) { (record, candidate, _) in
-                guard isWanted(candidate) else { return true }
-                found = record
-                return false
-            }
-            return found
+    /// Where the entry of an encrypted directory stands that is shown as `name`, or nil.
+    func locate(_ name: EncryptedName) throws(Ext4Error) -> Location? {
+        if isIndexed, let index = try HTreeIndex(self) {
+            return try index.locate(name)
         }
+        var found: Location?
+        try forEachBlock(from: 0) { (block, buffer) throws(Ext4Error) in
+            found = try locate(name, in: block, buffer)
+            return found == nil
+        }
+        return found
     }
 
     /// Walks through the used entries of one block that start at `first` or behind it.

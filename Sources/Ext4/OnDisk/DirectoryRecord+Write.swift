@@ -1,0 +1,136 @@
+// Writing directory entries. An entry has the length up to where the next one starts, so that what
+// is free in a block always belongs to an entry: to an unused one (inode 0), or as slack to a used
+// one. The entries of a block fill it, but for the tail.
+
+extension DirectoryRecord {
+    /// The fields before the name, in one load: a pass over a whole block, entry by entry, is what
+    /// looking a name up and adding one cost.
+    struct Header {
+        let inode: UInt32
+        let length: Int
+        let nameLength: Int
+
+        /// All four fields of the layout.
+        static let word = Field<UInt64>.le(0)
+
+        @inline(__always)
+        init(_ bytes: RawSpan, at start: Int, blockSize: Int) {
+            let word = bytes[Self.word.at(start)]
+            inode = UInt32(truncatingIfNeeded: word)
+            length = DirectoryRecord.recordLength(
+                UInt16(truncatingIfNeeded: word >> 32), blockSize: blockSize)
+            nameLength = Int(UInt8(truncatingIfNeeded: word >> 48))
+        }
+
+        /// The bytes that the entry needs; the rest of its length is free.
+        @inline(__always)
+        func used(hasHash: Bool) -> Int {
+            inode == 0 ? 0 : DirectoryRecord.size(nameLength: nameLength, hasHash: hasHash)
+        }
+
+        /// Whether `DirectoryRecord(parsing:)` takes such an entry where `room` bytes are left.
+        @inline(__always)
+        func isSound(room: Int, inodesCount: UInt32, hasHash: Bool) -> Bool {
+            let size = DirectoryRecord.size(
+                nameLength: nameLength, hasHash: hasHash && nameLength > 0)
+            return length & 3 == 0 && length >= max(size, 12) && length <= room
+                && inode <= inodesCount && (inode == 0 || nameLength > 0)
+        }
+    }
+
+    /// What an entry leads to: inode and type.
+    struct Target: Hashable, Sendable {
+        let inode: InodeNumber
+        let type: FileType
+    }
+
+    /// The stored form of a length; see `recordLength(_:blockSize:)`.
+    static func storedLength(_ length: Int, blockSize: Int) -> UInt16 {
+        guard length >= 65536 else { return UInt16(truncatingIfNeeded: length) }
+        if length == blockSize { return blockSize == 65536 ? 0xFFFF : 0 }
+        return UInt16(truncatingIfNeeded: (length & 0xFFFC) | (length >> 16 & 3))
+    }
+
+    /// Writes a used entry of `length` bytes at `start`, and zeros between the name and the next
+    /// multiple of 4.
+    static func write(
+        _ target: Target, name: RawSpan, length: Int, at start: Int,
+        in bytes: inout MutableRawSpan, superblock: Superblock
+    ) {
+        let used = size(nameLength: name.byteCount, hasHash: false)
+        precondition(
+            name.byteCount > 0 && name.byteCount <= 255 && used <= length
+                && length <= bytes.byteCount &- start)
+        bytes[Layout.inode.at(start)] = target.inode.rawValue
+        setLength(length, at: start, in: &bytes, superblock: superblock)
+        bytes[Layout.nameLength.at(start)] = UInt8(truncatingIfNeeded: name.byteCount)
+        setType(target.type, at: start, in: &bytes, superblock: superblock)
+        bytes.clear(start &+ used &- 4..<start &+ used)
+        bytes.store(name, at: start &+ headerSize)
+    }
+
+    /// Writes an unused entry of `length` bytes at `start`.
+    static func writeUnused(
+        length: Int, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+    ) {
+        bytes[Header.word.at(start)] = 0
+        setLength(length, at: start, in: &bytes, superblock: superblock)
+    }
+
+    /// Changes where the entry at `start` ends.
+    static func setLength(
+        _ length: Int, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+    ) {
+        bytes[Layout.recordLength.at(start)] = storedLength(
+            length, blockSize: superblock.blockSize)
+    }
+
+    /// Changes what the entry at `start` leads to.
+    static func setTarget(
+        _ target: Target, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+    ) {
+        bytes[Layout.inode.at(start)] = target.inode.rawValue
+        setType(target.type, at: start, in: &bytes, superblock: superblock)
+    }
+
+    /// Without the feature the byte is the high one of a length of 16 bits.
+    private static func setType(
+        _ type: FileType, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+    ) {
+        let hasType = superblock.incompatible.contains(.filetype)
+        bytes[Layout.fileType.at(start)] = hasType ? type.rawValue : 0
+    }
+
+    /// Where the entries of a block end that this engine fills: before its tail, if it has one.
+    static func entriesEnd(_ superblock: Superblock) -> Int {
+        superblock.blockSize &- (superblock.hasMetadataChecksums ? tailSize : 0)
+    }
+
+    /// Writes the tail of a block, for the checksum to be put into, where the volume has checksums.
+    static func writeTail(in bytes: inout MutableRawSpan, superblock: Superblock) {
+        guard superblock.hasMetadataChecksums else { return }
+        let base = bytes.byteCount &- tailSize
+        bytes[TailLayout.zeroInode.at(base)] = 0
+        bytes[TailLayout.recordLength.at(base)] = UInt16(tailSize)
+        bytes[TailLayout.zeroName.at(base)] = 0
+        bytes[TailLayout.type.at(base)] = tailType
+        bytes[TailLayout.checksum.at(base)] = 0
+    }
+
+    /// Writes `.` and `..`, the second of them with the length up to `end`.
+    static func writeDots(
+        itself: InodeNumber, parent: InodeNumber, end: Int, in bytes: inout MutableRawSpan,
+        superblock: Superblock
+    ) {
+        let dots: [UInt8] = [UInt8(ascii: "."), UInt8(ascii: ".")]
+        unsafe write(
+            Target(inode: itself, type: .directory), name: dots.span.bytes.extracting(0..<1),
+            length: dotSize, at: 0, in: &bytes, superblock: superblock)
+        unsafe write(
+            Target(inode: parent, type: .directory), name: dots.span.bytes,
+            length: end &- dotSize, at: dotSize, in: &bytes, superblock: superblock)
+    }
+
+    /// The bytes that the entry of `.` takes, and that of `..` at least.
+    static let dotSize = 12
+}
