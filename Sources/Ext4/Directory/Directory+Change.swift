@@ -28,15 +28,7 @@ extension Directory {
         let superblock = reader.superblock
         takeBackHeader(at: room, of: buffer, in: &handle)
         handle.modify(buffer, seal: leafSeal) { bytes in
-            let header = DirectoryRecord.Header(
-                bytes.bytes, at: room, blockSize: superblock.blockSize)
-            let used = header.used(hasHash: false)
-            if used > 0 {
-                DirectoryRecord.setLength(used, at: room, in: &bytes, superblock: superblock)
-            }
-            DirectoryRecord.write(
-                target, name: name, length: header.length &- used, at: room &+ used,
-                in: &bytes, superblock: superblock)
+            DirectoryRecord.add(name, target, at: room, in: &bytes, superblock: superblock)
         }
     }
 
@@ -47,28 +39,16 @@ extension Directory {
     {
         let superblock = reader.superblock
         let record = try record(at: location)
-        let used = record.start..<record.start &+ DirectoryRecord.size(
-            nameLength: record.name.count, hasHash: hasHashes)
+        let entry = record.start..<record.end
         let buffer = location.buffer
-        let old = buffer.withBytes { $0.copy(used) }
-        let seal = seal(of: location.block)
+        let old = buffer.withBytes { $0.copy(entry) }
         handle.onFailure { handle in
-            handle.modify(buffer) { unsafe $0.store(old.span.bytes, at: used.lowerBound) }
+            handle.modify(buffer) { unsafe $0.store(old.span.bytes, at: entry.lowerBound) }
         }
-        if let before = location.before {
-            takeBackHeader(at: before, of: buffer, in: &handle)
-            handle.modify(buffer, seal: seal) { bytes in
-                bytes.clear(used)
-                DirectoryRecord.setLength(
-                    record.end &- before, at: before, in: &bytes, superblock: superblock)
-            }
-        } else {
-            handle.modify(buffer, seal: seal) { bytes in
-                bytes.clear(used)
-                DirectoryRecord.writeUnused(
-                    length: record.end &- record.start, at: record.start, in: &bytes,
-                    superblock: superblock)
-            }
+        if let before = location.before { takeBackHeader(at: before, of: buffer, in: &handle) }
+        handle.modify(buffer, seal: seal(of: location.block)) { bytes in
+            DirectoryRecord.remove(
+                entry, before: location.before, in: &bytes, superblock: superblock)
         }
         return DirectoryRecord.Target(inode: record.inode, type: record.type)
     }

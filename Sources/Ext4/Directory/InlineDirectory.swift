@@ -3,19 +3,37 @@
 struct InlineDirectory: Sendable {
     let superblock: Superblock
     let inode: InodeNumber
-    /// The parent (`i_block[0]`).
-    let parent: InodeNumber
+    /// The directory's flags.
+    let flags: InodeFlags
     /// The 60 bytes of `i_block`, of which the first 4 are the parent's number.
-    let block: [UInt8]
+    var block: [UInt8]
     /// The value of `system.data`; empty when there is none.
-    let rest: [UInt8]
-    /// Whether the entries keep a hash behind their name.
-    let hasHashes: Bool
+    var rest: [UInt8]
 
-    /// Bytes of `i_block` before the entries: the parent's number.
-    private static let parentSize = 4
+    init(
+        superblock: Superblock, inode: InodeNumber, flags: InodeFlags, block: [UInt8],
+        rest: [UInt8]
+    ) {
+        precondition(block.count == InodeRecord.Layout.block.count)
+        self.superblock = superblock
+        self.inode = inode
+        self.flags = flags
+        self.block = block
+        self.rest = rest
+    }
+
+    /// The parent's number, before the entries of `i_block` (`i_block[0]`).
+    static let parentField = DirectoryRecord.inlineParent
+    /// Bytes of `i_block` before the entries.
+    static let parentSize = parentField.end
     /// Where stored entries start, as positions go: behind those of `.` and `..`.
-    private static let firstPosition: UInt64 = 24
+    static let firstPosition: UInt64 = 24
+
+    /// The parent.
+    var parent: InodeNumber { InodeNumber(unsafe block.span.bytes[Self.parentField]) }
+
+    /// Whether the entries keep a hash behind their name.
+    var hasHashes: Bool { flags.isSuperset(of: [.encrypted, .casefold]) }
 
     /// Calls `body` with `.` and `..`, then each used entry, from `position` on, until it returns
     /// false. The last argument is the position behind the entry.

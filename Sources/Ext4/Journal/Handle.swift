@@ -19,7 +19,7 @@ struct Handle: ~Copyable {
     private var completion: [(inout Handle) -> Void] = []
 
     private enum Undo {
-        case contents(Buffer, [UInt8])
+        case contents(Buffer, [UInt8], Buffer.Seal)
         case fresh(Buffer, BufferCache)
         case action((inout Handle) -> Void)
     }
@@ -78,15 +78,15 @@ struct Handle: ~Copyable {
 
     // MARK: Failure
 
-    /// Remembers the contents of a block that the caller guards alone, for the case that the
-    /// closure fails. To do so again at once costs nothing.
+    /// Remembers the contents of a block that the caller guards alone, and its seal, for the case
+    /// that the closure fails. To do so again at once costs nothing.
     mutating func preserve(_ buffer: Buffer) {
         switch undo.last {
-        case .contents(let last, _) where last === buffer: return
+        case .contents(let last, _, _) where last === buffer: return
         case .fresh(let last, _) where last === buffer: return
         default: break
         }
-        undo.append(.contents(buffer, buffer.withBytes { $0.copy() }))
+        undo.append(.contents(buffer, buffer.withBytes { $0.copy() }, buffer.seal))
     }
 
     /// Remembers how to take back a change, for the case that the closure fails.
@@ -122,8 +122,8 @@ struct Handle: ~Copyable {
         released = []
         while let last = undo.popLast() {
             switch last {
-            case .contents(let buffer, let bytes):
-                modify(buffer) { contents in
+            case .contents(let buffer, let bytes, let seal):
+                modify(buffer, seal: seal) { contents in
                     unsafe contents.withUnsafeMutableBytes { target in
                         unsafe target.copyBytes(from: bytes)
                     }

@@ -77,6 +77,35 @@ extension DirectoryRecord {
         setLength(length, at: start, in: &bytes, superblock: superblock)
     }
 
+    /// Adds an entry at the end of that at `room`, which has room to spare, or in its place if it
+    /// is unused.
+    static func add(
+        _ name: RawSpan, _ target: Target, at room: Int, in bytes: inout MutableRawSpan,
+        superblock: Superblock
+    ) {
+        let header = Header(bytes.bytes, at: room, blockSize: superblock.blockSize)
+        let used = header.used(hasHash: false)
+        if used > 0 { setLength(used, at: room, in: &bytes, superblock: superblock) }
+        write(
+            target, name: name, length: header.length &- used, at: room &+ used, in: &bytes,
+            superblock: superblock)
+    }
+
+    /// Wipes an entry: the one that starts at `before` takes its room, or with nil, as the first,
+    /// it becomes unused.
+    static func remove(
+        _ entry: Range<Int>, before: Int?, in bytes: inout MutableRawSpan, superblock: Superblock
+    ) {
+        bytes.clear(entry)
+        if let before {
+            setLength(
+                entry.upperBound &- before, at: before, in: &bytes, superblock: superblock)
+        } else {
+            writeUnused(
+                length: entry.count, at: entry.lowerBound, in: &bytes, superblock: superblock)
+        }
+    }
+
     /// Changes where the entry at `start` ends.
     static func setLength(
         _ length: Int, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock

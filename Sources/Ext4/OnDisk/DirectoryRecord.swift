@@ -30,6 +30,9 @@ struct DirectoryRecord {
         static let checksum = Field<UInt32>.le(8)  // det_checksum
     }
 
+    /// The number of the parent, which stands before the entries in the `i_block` of an inode that
+    /// holds them.
+    static let inlineParent = Field<UInt32>.le(0)
     /// Bytes before the name.
     static let headerSize = 8
     /// Size of the tail with the checksum.

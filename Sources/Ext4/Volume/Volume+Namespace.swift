@@ -102,7 +102,7 @@ extension Volume {
         return current
     }
 
-    /// All entries of `directory`, `.` and `..` included, in the order of the disk.
+    /// All entries of `directory`, `.` and `..` included, in the order of `readDirectory`.
     ///
     /// - Throws: `.notDirectory`; `.corrupt`.
     public func entries(of directory: Inode) throws(Ext4Error) -> [DirectoryEntry] {
@@ -116,7 +116,10 @@ extension Volume {
 
     /// Calls `body` with each entry of `directory` from `position` on, until it returns false.
     ///
-    /// `position` is 0, or the `next` of the entry that was taken last.
+    /// `position` is 0, or the `next` of the entry that was taken last. It is good as long as the
+    /// directory is: entries that are there all the time are seen exactly once, whatever is added
+    /// or removed meanwhile. Where entries may move from block to block, which is where the volume
+    /// has indexes, their order is that of a hash of their names.
     ///
     /// - Throws: `.notDirectory`; `.corrupt`; what `body` throws.
     public func readDirectory(
@@ -126,7 +129,7 @@ extension Volume {
         guard directory.isDirectory else { throw .notDirectory }
         let shown = try shownNames(of: directory)
         if directory.usesInlineData {
-            try inlineDirectory(directory).forEach(from: position) {
+            try inlineDirectory(directory).list(from: position) {
                 (inode, type, name, next) throws(Ext4Error) in
                 try body(
                     DirectoryEntry(
@@ -135,13 +138,11 @@ extension Volume {
             }
             return
         }
-        let log2 = UInt64(superblock.blockSizeLog2)
-        try blockDirectory(directory).forEach(from: position) {
-            (record, name, block) throws(Ext4Error) in
+        try blockDirectory(directory).list(from: position) { (entry, name) throws(Ext4Error) in
             try body(
                 DirectoryEntry(
-                    name: shown.name(name, storedHash: record.hash), inode: record.inode,
-                    type: record.type, next: block.rawValue << log2 + UInt64(record.end)))
+                    name: shown.name(name, storedHash: entry.hash), inode: entry.inode,
+                    type: entry.type, next: entry.next))
         }
     }
 
@@ -271,10 +272,8 @@ extension Volume {
 
     private func inlineDirectory(_ inode: Inode) throws(Ext4Error) -> InlineDirectory {
         InlineDirectory(
-            superblock: superblock, inode: inode.number,
-            parent: InodeNumber(inode.record.blockWord(0)),
-            block: inode.record.withBlock { $0.copy() }, rest: try inlineRest(of: inode),
-            hasHashes: inode.flags.isSuperset(of: [.encrypted, .casefold]))
+            superblock: superblock, inode: inode.number, flags: inode.flags,
+            block: inode.record.withBlock { $0.copy() }, rest: try inlineRest(of: inode))
     }
 }
 
