@@ -13,7 +13,9 @@ extension Directory {
 
     /// Checks that a leaf ends as one of this volume does, so that its tail is not taken for room.
     func checkTail(_ bytes: RawSpan, of block: LogicalBlock) throws(Ext4Error) {
-        guard reader.superblock.hasMetadataChecksums, !DirectoryRecord.hasTail(bytes) else { return }
+        guard reader.superblock.hasMetadataChecksums, !DirectoryRecord.hasTail(bytes) else {
+            return
+        }
         throw .corrupt(
             .directoryBlock, at: .init(inode: owner.inode, logicalBlock: block),
             .broken("it has no room for its checksum"))
