@@ -67,7 +67,7 @@ extension Directory {
         var path = try index.path(to: HashOrder.major(of: position))
         // Positions only ever rise, whatever a damaged index says: a listing has an end.
         var position = position
-        var passed = 0
+        var passed: Set<LogicalBlock> = []
         var goesOn = true
         while goesOn {
             // Leaves that share a hash are sorted together.
@@ -76,7 +76,7 @@ extension Directory {
             while goesOn, isContinued {
                 let block = try index.leaf(of: path)
                 let bounds = index.bounds(of: path)
-                try index.count(&passed, at: block)
+                try index.pass(block, &passed)
                 try sheet.add(
                     buffer(of: block), of: block, in: self,
                     .init(lower: bounds.lower, upper: bounds.upper))

@@ -49,12 +49,12 @@ extension HTreeIndex {
         _ start: [Frame], _ name: RawSpan, hash: UInt32
     ) throws(Ext4Error) {
         var path = start
-        var passed = 0
+        var passed: Set<LogicalBlock> = []
         while try advance(&path, within: hash) {
             let block = try leaf(of: path)
             let found = try directory.locate(name, in: block, directory.buffer(of: block))
             guard found == nil else { throw .exists }
-            try count(&passed, at: block)
+            try pass(block, &passed)
         }
     }
 

@@ -44,13 +44,13 @@ struct HTreeIndex {
     func locate(_ name: RawSpan) throws(Ext4Error) -> Directory.Location? {
         guard let wanted = hash.hash(of: name)?.major else { return nil }
         var path = try path(to: wanted)
-        var passed = 0
+        var passed: Set<LogicalBlock> = []
         while true {
             let block = try leaf(of: path)
             let found = try directory.locate(name, in: block, directory.buffer(of: block))
             if let found { return found }
             guard try advance(&path, within: wanted) else { return nil }
-            try count(&passed, at: block)
+            try pass(block, &passed)
         }
     }
 
@@ -58,20 +58,21 @@ struct HTreeIndex {
     /// name brings the hash of what it stands for.
     func locate(_ name: EncryptedName) throws(Ext4Error) -> Directory.Location? {
         var path = try path(to: name.hash.major)
-        var passed = 0
+        var passed: Set<LogicalBlock> = []
         while true {
             let block = try leaf(of: path)
             let found = try directory.locate(name, in: block, directory.buffer(of: block))
             if let found { return found }
             guard try advance(&path, within: name.hash.major) else { return nil }
-            try count(&passed, at: block)
+            try pass(block, &passed)
         }
     }
 
-    /// Counts the leaves of a walk: a sound index leads to each of them once.
-    func count(_ passed: inout Int, at block: LogicalBlock) throws(Ext4Error) {
-        passed &+= 1
-        guard UInt64(passed) <= directory.blockCount else {
+    /// Notes that a walk came by a leaf: a sound index leads to each of them once.
+    func pass(
+        _ block: LogicalBlock, _ passed: inout Set<LogicalBlock>
+    ) throws(Ext4Error) {
+        guard passed.insert(block).inserted else {
             throw .corrupt(
                 .htreeNode, at: .init(inode: directory.owner.inode, logicalBlock: block), .cycle)
         }
