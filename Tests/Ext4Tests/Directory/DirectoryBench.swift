@@ -152,7 +152,7 @@ final class DirectoryBench {
                 superblock: superblock, cache: cache, verifiesChecksums: true, log: .none)
             return try Directory(
                 reader, owner: Self.owner, flags: flags,
-                map: .extents(ExtentTree(reader: reader, owner: Self.owner, record: record)),
+                map: FileMap(record, flags: .extents, owner: Self.owner, reader: reader),
                 size: blockCount << UInt64(superblock.blockSizeLog2))
         }
     }
