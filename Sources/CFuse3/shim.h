@@ -22,7 +22,17 @@ struct ext4_fuse_request {
 // Requests that the session loop looks at before libfuse does.
 enum ext4_fuse_opcode {
     EXT4_FUSE_READ = 15,
+    EXT4_FUSE_WRITE = 16,
+    EXT4_FUSE_INIT = 26,
     EXT4_FUSE_STATX = 52,
+};
+
+// Flags of the protocol that libfuse 3.14 does not know: the file system takes set-id bits and
+// capabilities away itself, when a request says so. Without it the kernel asks for the attribute
+// `security.capability` before every write.
+enum ext4_fuse_flag {
+    EXT4_FUSE_HANDLE_KILLPRIV_V2 = 1 << 28,
+    EXT4_FUSE_WRITE_KILL_SUIDGID = 1 << 2,
 };
 
 struct ext4_fuse_time {

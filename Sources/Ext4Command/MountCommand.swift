@@ -15,18 +15,27 @@ struct MountCommand: ParsableCommand {
             command goes to the background and serves it until it is unmounted, with umount or, \
             by an ordinary user, with fusermount3 -u. SIGTERM, SIGINT and SIGHUP unmount it too.
 
-            The volume is mounted read-only. One that was not unmounted cleanly is shown as its \
-            journal says it is; nothing is written to it.
+            The volume is mounted for reading and writing, read-only with -o ro, or where the \
+            image cannot be written. One that was not unmounted cleanly is recovered first; \
+            read-only, it is shown as its journal says it is, and nothing is written to it. What \
+            a program made durable (fsync) survives the end of this process, whatever ends it.
 
             What goes wrong before the volume is mounted is reported here, with a status that \
             is not 0; what goes wrong later goes to the system's log.
 
             OPTIONS are those of mount(8) and of the kernel's ext4, parted by commas. Those \
-            that say something when a volume is only read:
+            that say something here:
 
-              ro                  read-only; the default
-              sb=N                use the superblock at byte N * 1024
-              noload              leave the journal alone, show the volume as it lies
+              rw, ro              for reading and writing (the default), or read-only
+              commit=N            commit every N seconds (5)
+              data=ordered|writeback|journal
+                                  what the journal does for the contents of files (ordered)
+              writeback_cache     let the kernel gather small writes
+              grpid               new files take the group of their directory
+              noatime relatime strictatime
+                                  when reading changes access times (relatime)
+              sb=N                with ro: use the superblock at byte N * 1024
+              noload              with ro: leave the journal alone, show the volume as it lies
               errors=continue|remount-ro|panic
                                   panic: end the mount at the first corruption
               noacl               neither show nor obey access control lists
@@ -35,7 +44,7 @@ struct MountCommand: ParsableCommand {
               allow_other         let all users in (the default for root)
               allow_root          let root in
               auto_unmount        unmount also when the process is killed
-              nosuid nodev noexec noatime ...
+              nosuid nodev noexec ...
                                   as with any mount
 
             Other options of the kernel's ext4 are accepted; an unknown one is refused.
@@ -61,7 +70,6 @@ struct MountCommand: ParsableCommand {
     func run() throws {
         do throws(MountFailure) {
             let options = try MountOptions(parsing: optionLists)
-            try options.checkReading()
             let mountPoint = try Self.realPath(directory)
             let source = try Self.realPath(image)
             let log = MountLog(least: verbose ? .debug : .warning)
@@ -71,9 +79,6 @@ struct MountCommand: ParsableCommand {
             let volume = try open(source, options, log: log.log)
             let mount = try Mount(
                 volume, source: source, at: mountPoint, options: options, log: log.log)
-            if options.writes == nil {
-                Complaint.write("mounted read-only, as with -o ro: there is no writing yet")
-            }
             try mount.serve {
                 guard let background else { return }
                 log.useSystemLog()
@@ -88,9 +93,28 @@ struct MountCommand: ParsableCommand {
         _ source: String, _ options: MountOptions, log: Log
     ) throws(MountFailure) -> Volume {
         do throws(Ext4Error) {
-            return try options.open(try FileDevice(path: source), log: log)
+            return try options.open(try device(source, options), log: log)
         } catch {
             throw MountFailure(CommandFailure(opening: image, error).message ?? error.description)
+        }
+    }
+
+    /// The device, for writing unless that was forbidden or cannot be.
+    private func device(
+        _ source: String, _ options: MountOptions
+    ) throws(Ext4Error) -> FileDevice {
+        let isLookedAt = options.superblock != nil || options.ignoresJournal
+        guard options.writes != false, !isLookedAt || options.writes == true else {
+            return try FileDevice(path: source)
+        }
+        do throws(Ext4Error) {
+            return try FileDevice(path: source, access: .readWrite)
+        } catch {
+            guard options.writes == nil, case .io(let failure) = error,
+                [EACCES, EROFS, EPERM].contains(failure.errno)
+            else { throw error }
+            Complaint.write("\(image) is write-protected: mounted read-only")
+            return try FileDevice(path: source)
         }
     }
 

@@ -13,7 +13,9 @@ internal import Glibc
 public final class Mount {
     private let fuse: OpaquePointer
     private let session: Session
+    private let volume: Volume
     private let mountPoint: String
+    private let options: MountOptions
     private let log: Log
     /// The number of threads: one serves serial work, the others wait without a cost until it
     /// blocks or has more than one request to serve.
@@ -31,11 +33,13 @@ public final class Mount {
     ) throws(MountFailure) {
         try Self.checkDirectory(mountPoint)
         session = Session(volume: volume, options: options, log: log)
+        self.volume = volume
+        self.options = options
         self.mountPoint = mountPoint
         self.log = log
 
         FuseMessages.collect()
-        let list = Self.fuseOptions(source: source, options)
+        let list = Self.fuseOptions(source: source, options, isReadOnly: !volume.isWritable)
         var operations = Session.operations()
         let userData = unsafe Unmanaged.passUnretained(session).toOpaque()
         let made = unsafe Self.withArguments(["ext4", "-o", list]) { arguments in
@@ -50,6 +54,7 @@ public final class Mount {
             throw MountFailure(
                 "cannot mount on \(mountPoint): \(FuseMessages.last ?? "the kernel refused")")
         }
+        if volume.isWritable { unsafe InitialReply.extend(made) }
         unsafe fuse = unsafe made
     }
 
@@ -68,6 +73,9 @@ public final class Mount {
             throw MountFailure("the kernel ended the session at its first request")
         }
         ReadAhead.raise(at: mountPoint)
+        let clock =
+            volume.isWritable
+            ? try CommitClock(volume, seconds: options.commitInterval, log: log) : nil
         whenReady()
 
         let threads = WorkerThreads(loop, count: Self.threadCount)
@@ -75,8 +83,14 @@ public final class Mount {
         if let signal { log(.info, "signal \(signal): unmounting \(mountPoint)") }
         loop.stop()
         threads.join()
+        clock?.stop()
         // Closes the connection first, so a user of the mount cannot hold the end up.
         unsafe fuse_session_unmount(fuse)
+        do throws(Ext4Error) {
+            try volume.close()
+        } catch {
+            throw MountFailure("not unmounted cleanly: \(error)")
+        }
     }
 
     // MARK: - Steps
@@ -91,9 +105,14 @@ public final class Mount {
         }
     }
 
-    private static func fuseOptions(source: String, _ options: MountOptions) -> String {
+    private static func fuseOptions(
+        source: String, _ options: MountOptions, isReadOnly: Bool
+    ) -> String {
         let isRoot = geteuid() == 0
-        var list = ["ro", "default_permissions", "fsname=" + escaped(source), "subtype=ext4"]
+        var list = [
+            isReadOnly ? "ro" : "rw", "default_permissions", "fsname=" + escaped(source),
+            "subtype=ext4",
+        ]
         // What root mounts, everybody sees, and programs and devices in it work: as with a mount
         // by the kernel. FUSE has it the other way round. For others fusermount3 decides.
         if isRoot { list += ["suid", "dev"] }

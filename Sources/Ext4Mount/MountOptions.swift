@@ -1,8 +1,11 @@
+internal import CFuse3
 public import Ext4
+internal import Glibc
 
 // The options of a mount, by the names that ext4 has in the kernel and that mount(8) and FUSE
-// add. What matters for reading is heeded, what can only matter for writing is accepted, so that
-// a line of /etc/fstab that the kernel takes is taken here too; the rest is refused by its name.
+// add. What has a meaning here is heeded; what says how the kernel's own ext4 should go about its
+// work is accepted, so that a line of /etc/fstab that the kernel takes is taken here too; the rest
+// is refused by its name.
 
 /// What `-o` said.
 public struct MountOptions: Hashable, Sendable {
@@ -13,7 +16,17 @@ public struct MountOptions: Hashable, Sendable {
     /// Whether a journal that needs replay is left alone (`noload`, `norecovery`).
     public var ignoresJournal = false
     /// What happens at a corruption that is found while mounted (`errors=`).
-    public var errors: ErrorPolicy?
+    public var errors: OpenOptions.ErrorPolicy?
+    /// What the journal does for contents (`data=`).
+    public var dataMode = OpenOptions.DataMode.ordered
+    /// Seconds after which what was written is committed (`commit=`).
+    public var commitInterval: UInt32 = 5
+    /// Whether the kernel keeps what programs write for a while (`writeback_cache`).
+    public var cachesWrites = false
+    /// When reading changes access times.
+    public var accessTimes = OpenOptions.AccessTimePolicy.relative
+    /// Whether new files take the group of their directory (`grpid`).
+    public var inheritsGroup = false
     /// Whether POSIX access control lists are shown and obeyed (`acl`, `noacl`).
     public var accessControlLists = true
     /// Whether attributes of the `user.` namespace are shown (`user_xattr`, `nouser_xattr`).
@@ -28,16 +41,6 @@ public struct MountOptions: Hashable, Sendable {
     public var unmountsItself = false
     /// What the kernel's mount flags are set from: `nosuid`, `nodev`, `noexec`, `noatime` …
     public var kernelFlags: [String] = []
-
-    /// What to do about a corruption that is found while mounted.
-    public enum ErrorPolicy: String, Hashable, Sendable {
-        /// The operation fails, others go on.
-        case goOn = "continue"
-        /// The volume is not written to any more.
-        case remountReadOnly = "remount-ro"
-        /// The mount ends.
-        case panic
-    }
 
     /// The options of a mount with no `-o`.
     public init() {}
@@ -60,17 +63,23 @@ public struct MountOptions: Hashable, Sendable {
         }
     }
 
-    /// Refuses options that ask for writing.
-    public func checkReading() throws(MountFailure) {
-        guard writes != true else {
-            throw MountFailure("mounting for writing is not possible yet: use -o ro")
-        }
-    }
-
     /// Opens the volume on `device` as the options say.
+    ///
+    /// For writing, if the device is.
     public func open(_ device: any BlockDevice, log: Log) throws(Ext4Error) -> Volume {
         var options = OpenOptions()
         options.log = log
+        options.clock = { Timestamp.now }
+        options.errorPolicy = errors
+        options.dataMode = dataMode
+        options.accessTimes = accessTimes
+        options.inheritsGroup = inheritsGroup
+        if !device.isReadOnly {
+            // A backup serves to look at a volume; to write to it, e2fsck must mend it first.
+            guard superblock == nil, !ignoresJournal else { throw .readOnlyVolume }
+            options.access = .readWrite
+            return try Volume.open(device, options: options)
+        }
         if ignoresJournal { options.journal = .ignore }
         guard let superblock else { return try Volume.open(device, options: options) }
         // `sb=` counts in KiB whatever the block size is, so the block size must be found out.
@@ -111,7 +120,17 @@ public struct MountOptions: Hashable, Sendable {
         case "allow_other": allowsOther = true
         case "allow_root": allowsRoot = true
         case "auto_unmount": unmountsItself = true
-        case _ where Self.kernelFlagNames.contains(name): kernelFlags.append(name)
+        case "writeback_cache": cachesWrites = true
+        case "grpid", "bsdgroups": inheritsGroup = true
+        case "nogrpid", "sysvgroups": inheritsGroup = false
+        case _ where Self.kernelFlagNames.contains(name):
+            kernelFlags.append(name)
+            switch name {
+            case "noatime": accessTimes = .never
+            case "relatime", "atime", "nostrictatime": accessTimes = .relative
+            case "strictatime": accessTimes = .always
+            default: break
+            }
         default: return Self.namesWithoutEffect.contains(name) || name.hasPrefix("x-")
         }
         return true
@@ -125,10 +144,21 @@ public struct MountOptions: Hashable, Sendable {
             }
             superblock = block
         case "errors":
-            guard let policy = ErrorPolicy(rawValue: value) else {
+            guard let policy = OpenOptions.ErrorPolicy(rawValue: value) else {
                 throw MountFailure("errors=\(value): must be continue, remount-ro or panic")
             }
             errors = policy
+        case "data":
+            guard let mode = OpenOptions.DataMode(rawValue: value) else {
+                throw MountFailure("data=\(value): must be ordered, writeback or journal")
+            }
+            dataMode = mode
+        case "commit":
+            guard let seconds = UInt32(value) else {
+                throw MountFailure("commit=\(value): must be a number of seconds")
+            }
+            // As for the kernel, 0 stands for the default.
+            commitInterval = seconds == 0 ? 5 : seconds
         default:
             return Self.valuesWithoutEffect.contains(name) || name.hasPrefix("x-")
         }
@@ -142,25 +172,34 @@ public struct MountOptions: Hashable, Sendable {
         "nostrictatime", "lazytime", "nolazytime",
     ]
 
-    /// Names that say nothing to a volume that is only read, or that are always so here.
+    /// Names that say nothing here, or that are always so.
     private static let namesWithoutEffect: Set<String> = [
         // of mount(8) and /etc/fstab
         "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail",
         "_netdev", "loop", "silent", "loud", "default_permissions", "iversion", "noiversion",
-        // of ext4, about writing
+        // of ext4, about how the kernel writes
         "barrier", "nobarrier", "discard", "nodiscard", "delalloc", "nodelalloc",
         "auto_da_alloc", "noauto_da_alloc", "journal_checksum", "nojournal_checksum",
         "journal_async_commit", "dioread_lock", "dioread_nolock", "init_itable", "noinit_itable",
         "block_validity", "noblock_validity", "i_version", "quota", "noquota", "usrquota",
-        "grpquota", "prjquota", "nombcache", "no_mbcache", "grpid", "bsdgroups", "nogrpid",
-        "sysvgroups", "debug", "oldalloc", "orlov", "mblk_io_submit", "nomblk_io_submit",
+        "grpquota", "prjquota", "nombcache", "no_mbcache", "debug", "oldalloc", "orlov",
+        "mblk_io_submit", "nomblk_io_submit",
         "prefetch_block_bitmaps", "no_prefetch_block_bitmaps",
     ]
 
     private static let valuesWithoutEffect: Set<String> = [
-        "comment", "data", "data_err", "commit", "barrier", "stripe", "resuid", "resgid",
+        "comment", "data_err", "barrier", "stripe", "resuid", "resgid",
         "init_itable",
         "inode_readahead_blks", "max_batch_time", "min_batch_time", "journal_ioprio",
         "usrjquota", "grpjquota", "jqfmt", "max_dir_size_kb", "auto_da_alloc", "mb_optimize_scan",
     ]
+}
+
+extension Timestamp {
+    /// The system's time.
+    static var now: Timestamp {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(clamping: time.tv_nsec))
+    }
 }

@@ -12,14 +12,15 @@ extension Session {
         unsafe fuse_reply_attr(request, &attributes, Self.forEver)
     }
 
-    func fill(_ attributes: inout stat, from inode: Inode) {
-        attributes.st_ino = ino_t(inode.number.rawValue)
+    func fill(_ attributes: inout stat, from file: Inode) {
+        let inode = file.attributes
+        attributes.st_ino = ino_t(file.number.rawValue)
         attributes.st_mode = mode_t(inode.mode.rawValue)
         attributes.st_nlink = nlink_t(inode.linkCount)
         attributes.st_uid = inode.userID
         attributes.st_gid = inode.groupID
         attributes.st_rdev = inode.device?.packed ?? 0
-        attributes.st_size = off_t(clamping: volume.shownSize(of: inode))
+        attributes.st_size = off_t(clamping: volume.shownSize(of: file))
         attributes.st_blksize = blksize_t(volume.blockSize)
         attributes.st_blocks = blkcnt_t(clamping: inode.blocks512)
         attributes.st_atim = timespec(inode.accessTime)
@@ -47,7 +48,8 @@ extension Session {
     /// The size of `struct fuse_out_header`, which is all of a reply that is an error.
     private static let replyHeadSize = 16
 
-    private func fill(_ answer: inout ext4_fuse_statx, from inode: Inode) {
+    private func fill(_ answer: inout ext4_fuse_statx, from file: Inode) {
+        let inode = file.attributes
         answer.valid_seconds = UInt64(Self.forEver)
         answer.mask = UInt32(STATX_BASIC_STATS)
         answer.block_size = UInt32(clamping: volume.blockSize)
@@ -57,8 +59,8 @@ extension Session {
         answer.uid = inode.userID
         answer.gid = inode.groupID
         answer.mode = inode.mode.rawValue
-        answer.inode = UInt64(inode.number.rawValue)
-        answer.size = volume.shownSize(of: inode)
+        answer.inode = UInt64(file.number.rawValue)
+        answer.size = volume.shownSize(of: file)
         answer.blocks = inode.blocks512
         answer.access_time = ext4_fuse_time(inode.accessTime)
         answer.modification_time = ext4_fuse_time(inode.modificationTime)
@@ -113,7 +115,7 @@ extension Session {
     }
 
     /// Whether the mount's options let an attribute be seen.
-    private func isShown(_ name: FileName) -> Bool {
+    func isShown(_ name: FileName) -> Bool {
         if !options.accessControlLists, name.starts(with: "system.posix_acl_") { return false }
         if !options.userAttributes, name.starts(with: "user.") { return false }
         return true
@@ -153,80 +155,6 @@ extension Session {
         answer.f_favail = UInt(statistics.freeInodes)
         answer.f_namemax = UInt(statistics.maximumNameLength)
         unsafe fuse_reply_statfs(request, &answer)
-    }
-
-    // MARK: - ioctl
-
-    /// Answers an ioctl.
-    ///
-    /// Flags and generations are answered with 4 bytes although their commands speak of a `long`:
-    /// that is what the kernel writes, and `lsattr` has no room for more.
-    func control(
-        _ request: fuse_req_t, _ node: fuse_ino_t, _ command: UInt32, outputSize: Int
-    ) throws(Ext4Error) {
-        let answer: [UInt8]
-        switch command {
-        case Control.getFlags, Control.getFlags32:
-            let flags = try inode(ofNode: node).flags.rawValue & Control.visibleFlags
-            answer = Self.littleEndian(flags)
-        case Control.getVersion, Control.getVersion32, Control.getVersionExt4:
-            answer = Self.littleEndian(try inode(ofNode: node).generation)
-        case Control.getExtendedFlags:
-            let inode = try inode(ofNode: node)
-            // struct fsxattr: fsx_xflags, fsx_extsize, fsx_nextents, fsx_projid, fsx_cowextsize.
-            answer =
-                Self.littleEndian(Control.extendedFlags(of: inode.flags))
-                + [UInt8](repeating: 0, count: 8) + Self.littleEndian(inode.projectID)
-                + [UInt8](repeating: 0, count: 12)
-        case Control.getLabel:
-            let label = volume.superblock.label
-            answer = label + [UInt8](repeating: 0, count: max(0, 256 - label.count))
-        case Control.setFlags, Control.setExtendedFlags, Control.setLabel, Control.trim:
-            throw .readOnlyVolume
-        default:
-            unsafe fuse_reply_err(request, ENOTTY)
-            return
-        }
-        unsafe answer.withUnsafeBytes { answer in
-            _ = unsafe fuse_reply_ioctl(
-                request, 0, answer.baseAddress, min(answer.count, outputSize))
-        }
-    }
-
-    private static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
-        (0..<value.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
-    }
-}
-
-/// The numbers of the ioctls that file systems share, and what they speak of.
-private enum Control {
-    static let getFlags: UInt32 = 0x8008_6601  // FS_IOC_GETFLAGS
-    static let getFlags32: UInt32 = 0x8004_6601  // FS_IOC32_GETFLAGS
-    static let setFlags: UInt32 = 0x4008_6602  // FS_IOC_SETFLAGS
-    static let getVersion: UInt32 = 0x8008_7601  // FS_IOC_GETVERSION
-    static let getVersion32: UInt32 = 0x8004_7601  // FS_IOC32_GETVERSION
-    static let getVersionExt4: UInt32 = 0x8008_6603  // EXT4_IOC_GETVERSION
-    static let getExtendedFlags: UInt32 = 0x801c_581f  // FS_IOC_FSGETXATTR
-    static let setExtendedFlags: UInt32 = 0x401c_5820  // FS_IOC_FSSETXATTR
-    static let getLabel: UInt32 = 0x8100_9431  // FS_IOC_GETFSLABEL
-    static let setLabel: UInt32 = 0x4100_9432  // FS_IOC_SETFSLABEL
-    static let trim: UInt32 = 0xc018_5879  // FITRIM
-
-    /// The flags that user space is shown (`EXT4_FL_USER_VISIBLE`).
-    static let visibleFlags: UInt32 = 0x725b_dfff
-
-    /// The flags as `struct fsxattr` has them (`FS_XFLAG_…`).
-    static func extendedFlags(of flags: InodeFlags) -> UInt32 {
-        var extended: UInt32 = 0
-        if flags.contains(.immutable) { extended |= 0x8 }
-        if flags.contains(.appendOnly) { extended |= 0x10 }
-        if flags.contains(.synchronous) { extended |= 0x20 }
-        if flags.contains(.noAccessTime) { extended |= 0x40 }
-        if flags.contains(.noDump) { extended |= 0x80 }
-        if flags.contains(.projectInherit) { extended |= 0x200 }
-        if flags.contains(.dax) { extended |= 0x8000 }
-        if flags.contains(.verity) { extended |= 0x2_0000 }
-        return extended
     }
 }
 

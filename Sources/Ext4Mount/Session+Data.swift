@@ -43,4 +43,82 @@ extension Session {
     // `SEEK_DATA` and `SEEK_HOLE`, which glibc shows to GNU C only.
     private static let seekData: Int32 = 3
     private static let seekHole: Int32 = 4
+
+    // MARK: - Changes
+
+    static func addDataChanges(to operations: inout fuse_lowlevel_ops) {
+        unsafe operations.write = { request, node, data, size, offset, _ in
+            unsafe Session.answer(request) { session, request throws(Ext4Error) in
+                let bytes = unsafe UnsafeRawBufferPointer(start: data, count: size)
+                try unsafe session.write(request, node, bytes, at: offset)
+            }
+        }
+        unsafe operations.fallocate = { request, node, mode, offset, length, _ in
+            unsafe Session.answer(request) { session, request throws(Ext4Error) in
+                try unsafe session.allocate(
+                    request, node, mode: mode, at: offset, count: length)
+            }
+        }
+        unsafe operations.fsync = { request, node, dataOnly, _ in
+            unsafe Session.answer(request) { session, request throws(Ext4Error) in
+                try unsafe session.sync(request, node, dataOnly: dataOnly != 0)
+            }
+        }
+        unsafe operations.fsyncdir = { request, node, dataOnly, _ in
+            unsafe Session.answer(request) { session, request throws(Ext4Error) in
+                try unsafe session.sync(request, node, dataOnly: dataOnly != 0)
+            }
+        }
+        unsafe operations.release = { request, node, _ in
+            unsafe Session.answer(request) { session, request throws(Ext4Error) in
+                session.volume.endGrowth(of: try session.inode(ofNode: node))
+                unsafe fuse_reply_err(request, 0)
+            }
+        }
+    }
+
+    private func write(
+        _ request: fuse_req_t, _ node: fuse_ino_t, _ bytes: UnsafeRawBufferPointer,
+        at offset: off_t
+    ) throws(Ext4Error) {
+        guard offset >= 0 else { throw .invalidArgument }
+        let inode = try inode(ofNode: node)
+        if bytes.count >= Self.longRead { Worker.current?.handOver() }
+        try volume.write(
+            unsafe bytes.bytes, to: inode, at: UInt64(offset),
+            dropsPrivileges: Worker.current?.dropsPrivileges ?? false,
+            by: unsafe Self.credentials(of: request))
+        unsafe fuse_reply_write(request, bytes.count)
+    }
+
+    private func allocate(
+        _ request: fuse_req_t, _ node: fuse_ino_t, mode: Int32, at offset: off_t, count: off_t
+    ) throws(Ext4Error) {
+        guard offset >= 0, count > 0 else { throw .invalidArgument }
+        let keepsSize = mode & 0x01 != 0
+        let change: RangeChange =
+            switch mode & ~0x01 {
+            case 0x00: .allocate(keepsSize: keepsSize)
+            case 0x02 where keepsSize: .punchHole  // FALLOC_FL_PUNCH_HOLE
+            case 0x08 where !keepsSize: .collapse  // FALLOC_FL_COLLAPSE_RANGE
+            case 0x10: .zero(keepsSize: keepsSize)  // FALLOC_FL_ZERO_RANGE
+            case 0x20 where !keepsSize: .insert  // FALLOC_FL_INSERT_RANGE
+            default: throw .notSupported
+            }
+        Worker.current?.handOver()
+        try volume.change(
+            change, of: try inode(ofNode: node), at: UInt64(offset), count: UInt64(count),
+            by: unsafe Self.credentials(of: request))
+        unsafe fuse_reply_err(request, 0)
+    }
+
+    /// Makes a file durable. Others are served meanwhile.
+    private func sync(
+        _ request: fuse_req_t, _ node: fuse_ino_t, dataOnly: Bool
+    ) throws(Ext4Error) {
+        let inode = try inode(ofNode: node)
+        Worker.current?.handOver()
+        try volume.sync(inode, dataOnly: dataOnly)
+        unsafe fuse_reply_err(request, 0)
+    }
 }

@@ -6,7 +6,7 @@ internal import Glibc
 
 extension Session {
     /// The longest name of ext4. FUSE passes on longer ones.
-    private static let nameLimit = 255
+    static let nameLimit = 255
 
     func lookup(
         _ request: fuse_req_t, in parent: fuse_ino_t, _ name: UnsafePointer<CChar>?
@@ -23,7 +23,7 @@ extension Session {
                 unsafe fuse_reply_err(request, ESTALE)
                 return
             }
-            try unsafe replyEntry(request, directory)
+            unsafe replyEntry(request, directory)
             return
         }
 
@@ -39,16 +39,30 @@ extension Session {
             unsafe fuse_reply_entry(request, &entry)
             return
         }
-        try unsafe replyEntry(request, found)
+        unsafe replyEntry(request, found)
     }
 
-    private func replyEntry(_ request: fuse_req_t, _ inode: Inode) throws(Ext4Error) {
+    /// Tells the kernel of an inode, which it then knows until it forgets it.
+    func replyEntry(_ request: fuse_req_t, _ inode: Inode) {
         var entry = fuse_entry_param()
         fill(&entry, from: inode)
-        unsafe fuse_reply_entry(request, &entry)
+        volume.acquire(inode)
+        // The caller was interrupted, and the kernel dropped the answer.
+        if unsafe fuse_reply_entry(request, &entry) != 0 {
+            forget(Self.node(of: inode.number), 1)
+        }
     }
 
-    private func fill(_ entry: inout fuse_entry_param, from inode: Inode) {
+    /// Takes note of what the kernel does not know any more.
+    func forget(_ node: fuse_ino_t, _ count: UInt64) {
+        do throws(Ext4Error) {
+            try volume.release(try Self.inodeNumber(ofNode: node), count: count)
+        } catch {
+            report(error)
+        }
+    }
+
+    func fill(_ entry: inout fuse_entry_param, from inode: Inode) {
         entry.ino = Self.node(of: inode.number)
         // The kernel takes the root for the same whatever happens.
         entry.generation = inode.number == .root ? 0 : UInt64(inode.generation)
@@ -98,18 +112,28 @@ extension Session {
             parameters.attr.st_mode = Self.modeBits(of: entry.type)
             // Node 0 tells the kernel to take the name and the type only: so it is for `.` and
             // `..`, and for an inode that cannot be read, which fails when it is looked up.
+            var known: Inode?
             if page.hasRoom(forNameOf: entry.name.bytes.count), !entry.name.isDotOrDotDot {
                 do throws(Ext4Error) {
-                    fill(&parameters, from: try volume.inode(entry.inode))
+                    let inode = try volume.inode(entry.inode)
+                    fill(&parameters, from: inode)
+                    known = inode
                 } catch {
                     report(error)
                 }
             }
-            return unsafe page.append(entry) { buffer, count, name, next in
+            let isAdded = unsafe page.append(entry) { buffer, count, name, next in
                 unsafe fuse_add_direntry_plus(request, buffer, count, name, &parameters, next)
             }
+            if isAdded, let known {
+                volume.acquire(known)
+                page.acquired.append(known.number)
+            }
+            return isAdded
         }
-        page.reply()
+        if !page.reply() {
+            for number in page.acquired { forget(Self.node(of: number), 1) }
+        }
     }
 
     /// The bits of `st_mode` that give an entry's type.
@@ -140,6 +164,8 @@ private final class DirectoryPage {
     private let request: fuse_req_t
     private let buffer: UnsafeMutableRawBufferPointer
     private var used = 0
+    /// What the kernel knows once it has the reply.
+    var acquired: [InodeNumber] = []
     private var name = [CChar](repeating: 0, count: 256)
 
     init(_ request: fuse_req_t, size: Int) throws(Ext4Error) {
@@ -177,8 +203,10 @@ private final class DirectoryPage {
         return true
     }
 
-    func reply() {
+    /// Sends the page; false when the kernel did not take it.
+    @discardableResult
+    func reply() -> Bool {
         unsafe fuse_reply_buf(
-            request, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), used)
+            request, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), used) == 0
     }
 }

@@ -6,10 +6,12 @@ internal import Synchronization
 // One mounted volume, as the kernel's requests see it: request -> call of the engine -> reply.
 //
 //  1. A session keeps no state of a file: the kernel is told once that open and opendir are not
-//     needed, every request names its inode, and `forget` has nothing to forget.
+//     needed, and every request names its inode. What it does keep, in the volume, is how often the
+//     kernel was told of an inode and has not forgotten it: so long a file lives without a name.
 //  2. A node of FUSE is an inode's number, except that the root is 1 there and 2 on the volume.
 //     Inode 1, the list of bad blocks, is never reached by a name, so 1 is free.
-//  3. Nobody else writes to the volume, so the kernel may keep whatever it is told for ever.
+//  3. Nobody else writes to the volume, so the kernel may keep whatever it is told for ever; what
+//     its own requests change, it knows or asks for again.
 //  4. Every request is answered exactly once; the functions of `Session+….swift` end in a reply
 //     or throw, and `answer` turns what is thrown into a reply.
 
@@ -55,7 +57,7 @@ final class Session: Sendable {
     // MARK: - Requests
 
     /// The session that a request belongs to.
-    private static func of(_ request: fuse_req_t?) -> Session? {
+    static func of(_ request: fuse_req_t?) -> Session? {
         guard let request = unsafe request, let data = unsafe fuse_req_userdata(request) else {
             return nil
         }
@@ -64,7 +66,7 @@ final class Session: Sendable {
 
     /// Runs `body` for a request and answers with the error that it throws, if any.
     @inline(__always)
-    fileprivate static func answer(
+    static func answer(
         _ request: fuse_req_t?,
         _ body: (_ session: Session, _ request: fuse_req_t) throws(Ext4Error) -> Void
     ) {
@@ -81,6 +83,7 @@ final class Session: Sendable {
     func report(_ error: Ext4Error) {
         switch error {
         case .corrupt(let corruption):
+            volume.report(error)
             let isNew = reported.withLock { reported in
                 reported.count < Self.reportLimit && reported.insert(corruption).inserted
             }
@@ -103,10 +106,14 @@ final class Session: Sendable {
             | FUSE_CAP_EXPLICIT_INVAL_DATA
         // With this the kernel asks for the lists and obeys them in its permission checks.
         if options.accessControlLists { wanted |= FUSE_CAP_POSIX_ACL }
+        // The umask counts only where there is no default list, which the kernel does not know.
+        if volume.isWritable { wanted |= FUSE_CAP_DONT_MASK }
+        if options.cachesWrites { wanted |= FUSE_CAP_WRITEBACK_CACHE }
         connection.want = connection.capable & UInt32(bitPattern: Int32(wanted))
         connection.max_background = 64
         connection.congestion_threshold = 48
         connection.time_gran = 1
+        connection.max_write = 1 << 20
     }
 }
 
@@ -123,6 +130,8 @@ extension Session {
         addNames(to: &operations)
         addAttributes(to: &operations)
         addData(to: &operations)
+        addChanges(to: &operations)
+        addDataChanges(to: &operations)
         return operations
     }
 
@@ -150,11 +159,20 @@ extension Session {
         unsafe operations.opendir = { request, _, _ in
             if let request = unsafe request { unsafe fuse_reply_err(request, ENOSYS) }
         }
-        unsafe operations.forget = { request, _, _ in
-            if let request = unsafe request { unsafe fuse_reply_none(request) }
+        unsafe operations.forget = { request, node, count in
+            guard let request = unsafe request else { return }
+            unsafe Session.of(request)?.forget(node, count)
+            unsafe fuse_reply_none(request)
         }
-        unsafe operations.forget_multi = { request, _, _ in
-            if let request = unsafe request { unsafe fuse_reply_none(request) }
+        unsafe operations.forget_multi = { request, count, forgotten in
+            guard let request = unsafe request else { return }
+            if let session = unsafe Session.of(request), let forgotten = unsafe forgotten {
+                for i in 0..<count {
+                    let item = unsafe forgotten[i]
+                    session.forget(fuse_ino_t(item.ino), item.nlookup)
+                }
+            }
+            unsafe fuse_reply_none(request)
         }
     }
 
@@ -179,9 +197,12 @@ extension Session {
                 unsafe session.statistics(request)
             }
         }
-        unsafe operations.ioctl = { request, node, command, _, _, _, _, _, outputSize in
+        unsafe operations.ioctl = {
+            request, node, command, _, _, _, input, inputSize, outputSize in
             unsafe Session.answer(request) { session, request throws(Ext4Error) in
-                try unsafe session.control(request, node, command, outputSize: outputSize)
+                let input = unsafe UnsafeRawBufferPointer(start: input, count: inputSize)
+                try unsafe session.control(
+                    request, node, command, input: input, outputSize: outputSize)
             }
         }
     }

@@ -17,6 +17,9 @@ final class Worker {
     private var scratch = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
     /// Whether the thread reads the next request too.
     private(set) var isReader = false
+    /// Whether the present request is a write that takes set-id bits away: libfuse does not hand
+    /// that on.
+    private(set) var dropsPrivileges = false
     /// How long the thread looks for a request before it sleeps.
     private var patience = Worker.longestLook
     /// When the thread may look for requests again.
@@ -110,6 +113,11 @@ final class Worker {
             unsafe request.size >= MemoryLayout<ext4_fuse_request>.size
         else { return }
         let head = unsafe memory.loadUnaligned(as: ext4_fuse_request.self)
+        dropsPrivileges =
+            unsafe head.opcode == EXT4_FUSE_WRITE.rawValue
+            && request.size >= 72
+            && memory.loadUnaligned(fromByteOffset: 60, as: UInt32.self)
+                & EXT4_FUSE_WRITE_KILL_SUIDGID.rawValue != 0
         guard head.opcode == EXT4_FUSE_STATX.rawValue else {
             unsafe fuse_session_process_buf(fuse, &request)
             return

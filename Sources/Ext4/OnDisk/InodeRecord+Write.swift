@@ -27,6 +27,19 @@ extension InodeRecord {
         }
     }
 
+    /// Whether there are attributes in the inode itself.
+    var hasAttributes: Bool {
+        let start = Self.goodOldSize &+ extraSize
+        let first = start &+ XAttrInodeHeader.Layout.size
+        return withBytes { bytes in
+            guard extraSize > 0, first &+ XAttrEntryRecord.terminatorSize <= bytes.byteCount else {
+                return false
+            }
+            return bytes[XAttrInodeHeader.Layout.magic.at(start)] == XAttrBlockHeader.magic
+                && bytes[Field<UInt32>.le(first)] != 0
+        }
+    }
+
     // MARK: Fields that stand in two places
 
     /// `i_size` as both halves.

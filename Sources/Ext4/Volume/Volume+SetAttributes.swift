@@ -42,6 +42,9 @@ extension Volume {
         _ = try requireWriting()
         try inode.lock.exclusive { () throws(Ext4Error) in
             try checkChange(changes, of: inode.flags)
+            if changes.size != nil || changes.userID != nil || changes.groupID != nil {
+                try dropPrivileges(of: inode, inode.attributes, setID: false)
+            }
             if let size = changes.size {
                 guard inode.type == .regular else {
                     throw inode.isDirectory ? .isDirectory : .invalidArgument

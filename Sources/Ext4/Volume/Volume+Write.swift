@@ -8,13 +8,14 @@
 extension Volume {
     /// Writes `bytes` to a file from `byteOffset` on; it grows as needed.
     ///
-    /// The data is on the disk after `sync(_:dataOnly:)`.
+    /// The data is on the disk after `sync(_:dataOnly:)`. Capabilities of a program
+    /// (`security.capability`) go with the first write, and with `dropsPrivileges` the set-id bits.
     ///
     /// - Throws: `.noSpace`, with a part perhaps written; `.fileTooLarge`, `.notPermitted` for files
     ///   that are immutable or can only be added to, `.noKey` for encrypted ones, `.isDirectory`,
     ///   `.invalidArgument` for what has no contents; `.readOnlyVolume`, `.io`, `.corrupt`.
     public func write(
-        _ bytes: RawSpan, to inode: Inode, at byteOffset: UInt64,
+        _ bytes: RawSpan, to inode: Inode, at byteOffset: UInt64, dropsPrivileges: Bool = false,
         by credentials: Credentials = .root
     ) throws(Ext4Error) {
         _ = try requireWriting()
@@ -29,6 +30,7 @@ extension Volume {
             }
             guard end <= maximumSize(of: attributes) else { throw .fileTooLarge }
             let spender = spender(credentials)
+            try dropPrivileges(of: inode, attributes, setID: dropsPrivileges)
             if attributes.flags.contains(.inlineData) {
                 if try writeInline(bytes, to: inode, at: byteOffset) { return }
                 try moveInlineDataOut(of: inode, spender)
@@ -51,6 +53,28 @@ extension Volume {
                 at: byteOffset + UInt64(done), spender)
         }
     }
+
+    /// Takes from a program that is being changed what it may do beyond its user.
+    func dropPrivileges(
+        of inode: Inode, _ attributes: InodeAttributes, setID: Bool
+    ) throws(Ext4Error) {
+        if setID, attributes.mode.rawValue & 0o6000 != 0 {
+            var mode = attributes.mode.rawValue & ~0o4000
+            if mode & 0o010 != 0 { mode &= ~0o2000 }
+            try change { (handle, _) throws(Ext4Error) in
+                try update(inode, in: &handle) { $0[InodeRecord.Layout.mode] = mode }
+            }
+        }
+        guard attributes.attributeBlock.rawValue != 0 || inode.record.hasAttributes else { return }
+        let name = AttributeName(prefix: .security, rest: Array("capability".utf8))
+        guard try storedAttribute(name, of: inode) != nil else { return }
+        try change { (handle, _) throws(Ext4Error) in
+            _ = try remove(name, of: inode, in: &handle) { _ in }
+        }
+    }
+
+    /// Gives back what was set aside for a file that grew; for when it is closed.
+    public func endGrowth(of inode: Inode) { writing?.windows.remove(inode.number) }
 
     /// The size that a file can grow to.
     func maximumSize(of attributes: InodeAttributes) -> UInt64 {
