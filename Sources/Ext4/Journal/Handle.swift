@@ -19,7 +19,7 @@ struct Handle: ~Copyable {
     private var completion: [(inout Handle) -> Void] = []
 
     private enum Undo {
-        case contents(Buffer, [UInt8], Buffer.Seal)
+        case contents(Buffer, offset: Int, [UInt8], Buffer.Seal)
         case fresh(Buffer, BufferCache)
         case action((inout Handle) -> Void)
     }
@@ -79,14 +79,20 @@ struct Handle: ~Copyable {
     // MARK: Failure
 
     /// Remembers the contents of a block that the caller guards alone, and its seal, for the case
-    /// that the closure fails. To do so again at once costs nothing.
-    mutating func preserve(_ buffer: Buffer) {
+    /// that the closure fails; only the bytes in `range` when no others change. To do so again at
+    /// once costs nothing.
+    mutating func preserve(_ buffer: Buffer, _ range: Range<Int>? = nil) {
+        let range = range ?? 0..<buffer.withBytes { $0.byteCount }
         switch undo.last {
-        case .contents(let last, _, _) where last === buffer: return
+        case .contents(let last, let offset, let bytes, _)
+        where last === buffer && offset <= range.lowerBound
+            && range.upperBound <= offset &+ bytes.count:
+            return
         case .fresh(let last, _) where last === buffer: return
         default: break
         }
-        undo.append(.contents(buffer, buffer.withBytes { $0.copy() }, buffer.seal))
+        let bytes = buffer.withBytes { $0.copy(range) }
+        undo.append(.contents(buffer, offset: range.lowerBound, bytes, buffer.seal))
     }
 
     /// Remembers how to take back a change, for the case that the closure fails.
@@ -122,11 +128,10 @@ struct Handle: ~Copyable {
         released = []
         while let last = undo.popLast() {
             switch last {
-            case .contents(let buffer, let bytes, let seal):
+            case .contents(let buffer, let offset, let bytes, let seal):
                 modify(buffer, seal: seal) { contents in
-                    unsafe contents.withUnsafeMutableBytes { target in
-                        unsafe target.copyBytes(from: bytes)
-                    }
+                    var part = contents._mutatingExtracting(offset..<offset &+ bytes.count)
+                    part.copy(from: unsafe bytes.span.bytes)
                 }
             case .fresh(let buffer, let cache):
                 _ = cache.drop(buffer.block)

@@ -1,6 +1,8 @@
 /// The way from the root of an extent tree down to a leaf: which node, and which of its entries,
 /// at each level. Level 0 is the root.
-struct ExtentPath {
+///
+/// It holds the buffers on the way, so it is handed on and never copied.
+struct ExtentPath: ~Copyable {
     /// The level of the leaf.
     private(set) var depth = 0
     /// What the nodes above say that the leaf may hold.

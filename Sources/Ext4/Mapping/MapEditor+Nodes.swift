@@ -34,7 +34,7 @@ extension MapEditor {
     /// Runs `body` on the node at `level`.
     @inline(__always)
     func withNode<Result, Failure: Error>(
-        _ level: Int, of path: ExtentPath, _ body: (RawSpan) throws(Failure) -> Result
+        _ level: Int, of path: borrowing ExtentPath, _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         if let buffer = path.buffer(level) {
             return try buffer.withBytes(body)
@@ -42,16 +42,16 @@ extension MapEditor {
         return try root.withBytes(body)
     }
 
-    /// Changes the node at `level`.
+    /// Changes the node at `level`; of its entries only those in `slots`, where they are given.
     private mutating func modify(
-        _ level: Int, of path: ExtentPath, in handle: inout Handle,
-        _ body: (inout MutableRawSpan) -> Void
+        _ level: Int, of path: borrowing ExtentPath, only slots: Range<Int>? = nil,
+        in handle: inout Handle, _ body: (inout MutableRawSpan) -> Void
     ) {
         guard let buffer = path.buffer(level) else {
             rootChanged = true
             return root.withMutableBytes(body)
         }
-        handle.preserve(buffer)
+        handle.preserve(buffer, slots.map { ExtentNode.bytes(of: $0) })
         handle.modify(buffer, seal: .extentNode(owner, depth: path.depth &- level), body)
     }
 
@@ -75,7 +75,7 @@ extension MapEditor {
     }
 
     /// The number of entries of a node, and how many it has room for.
-    private func room(_ level: Int, of path: ExtentPath) -> (count: Int, maximum: Int) {
+    private func room(_ level: Int, of path: borrowing ExtentPath) -> (count: Int, maximum: Int) {
         withNode(level, of: path) {
             (ExtentNode.count($0), Int($0[ExtentNode.Header.maximum]))
         }
@@ -84,19 +84,26 @@ extension MapEditor {
     /// Puts entries into a node that has room for them, and is not empty then unless it is the
     /// root.
     private mutating func put(
-        _ entries: NodeEntries, inPlaceOf slots: Range<Int>, at level: Int, of path: ExtentPath,
+        _ entries: NodeEntries, inPlaceOf slots: Range<Int>, at level: Int,
+        of path: borrowing ExtentPath,
         in handle: inout Handle
     ) {
-        modify(level, of: path, in: &handle) { node in
-            ExtentNode.resize(slots, to: entries.count, in: &node)
-            entries.store(at: slots.lowerBound, of: &node)
+        if entries.count == slots.count {
+            modify(level, of: path, only: slots, in: &handle) {
+                entries.store(at: slots.lowerBound, of: &$0)
+            }
+        } else {
+            modify(level, of: path, in: &handle) { node in
+                ExtentNode.resize(slots, to: entries.count, in: &node)
+                entries.store(at: slots.lowerBound, of: &node)
+            }
         }
         if slots.lowerBound == 0 { updateKeys(above: level, of: path, in: &handle) }
     }
 
     /// Brings the keys that lead to the node at `level` in line with its first entry.
     private mutating func updateKeys(
-        above level: Int, of path: ExtentPath, in handle: inout Handle
+        above level: Int, of path: borrowing ExtentPath, in handle: inout Handle
     ) {
         guard level > 0 else { return }
         let key = withNode(level, of: path) { ExtentNode.key($0, 0) }
@@ -106,7 +113,9 @@ extension MapEditor {
             let slot = path[slot: level]
             let old = withNode(level, of: path) { ExtentNode.key($0, slot) }
             guard old != key else { return }
-            modify(level, of: path, in: &handle) { ExtentNode.setKey(key, at: slot, of: &$0) }
+            modify(level, of: path, only: slot..<slot &+ 1, in: &handle) {
+                ExtentNode.setKey(key, at: slot, of: &$0)
+            }
             // The key above is about the first entry of this node.
             guard slot == 0 else { return }
         }
@@ -117,7 +126,7 @@ extension MapEditor {
     /// Frees the node at `level`, which is to have no entry left, and those above that become
     /// empty with it.
     private mutating func removeNode(
-        at level: Int, of path: ExtentPath, in handle: inout Handle
+        at level: Int, of path: borrowing ExtentPath, in handle: inout Handle
     ) throws(Ext4Error) {
         var level = level
         repeat {
@@ -233,7 +242,8 @@ extension MapEditor {
     /// Splits the node at `level`, with `entries` in the place of `slots`, in two: the second half
     /// goes to `block`, and its key is returned.
     private mutating func split(
-        at level: Int, of path: ExtentPath, into block: BlockNumber, with entries: NodeEntries,
+        at level: Int, of path: borrowing ExtentPath, into block: BlockNumber,
+        with entries: NodeEntries,
         inPlaceOf slots: Range<Int>, in handle: inout Handle
     ) -> LogicalBlock {
         let old = withNode(level, of: path) { $0.copy() }

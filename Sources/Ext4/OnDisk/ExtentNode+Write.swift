@@ -17,6 +17,11 @@ extension ExtentNode {
         }
     }
 
+    /// Where the entries `slots` stand.
+    static func bytes(of slots: Range<Int>) -> Range<Int> {
+        entrySize &* (slots.lowerBound &+ 1)..<entrySize &* (slots.upperBound &+ 1)
+    }
+
     /// Writes the header of a new node.
     static func writeHeader(
         to node: inout MutableRawSpan, count: Int, maximum: Int, depth: Int
@@ -90,8 +95,7 @@ extension ExtentNode {
         _ range: Range<Int>, of source: RawSpan, to index: Int, of node: inout MutableRawSpan
     ) {
         guard !range.isEmpty else { return }
-        let part = source.extracting(
-            entrySize &* (range.lowerBound &+ 1)..<entrySize &* (range.upperBound &+ 1))
+        let part = source.extracting(bytes(of: range))
         let to = entrySize &* (index &+ 1)
         precondition(to + part.byteCount <= node.byteCount, "a node has no room for that")
         unsafe node.withUnsafeMutableBytes { bytes in

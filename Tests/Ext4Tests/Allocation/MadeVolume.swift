@@ -63,7 +63,8 @@ final class MadeVolume: Sendable {
                 clock: { Timestamp(seconds: 1_800_000_000) }, log: .none)
         } else {
             journal = Journal(
-                withoutLog: device, blockSize: superblock.blockSize, hasChecksums: false,
+                withoutLog: device, blockSize: superblock.blockSize,
+                hasChecksums: superblock.hasMetadataChecksums,
                 clock: { Timestamp(seconds: 1_800_000_000) }, log: .none)
         }
         blocks = try BlockAllocator(groups, journal: journal)
