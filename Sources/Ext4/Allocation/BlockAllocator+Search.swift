@@ -4,10 +4,10 @@ extension BlockAllocator {
     /// Sets aside up to `count` blocks: at `goal`, else behind it in its group, else wherever the
     /// pieces are longest, group after group. Nil when no block is to be had.
     func search(_ count: UInt32, near goal: BlockNumber) -> BlockRange? {
-        let superblock = superblock
-        let goal = superblock.contains(goal) ? goal : superblock.firstBlock(of: GroupNumber(0))
-        let home = superblock.group(of: goal)
-        let offset = Int(goal.rawValue &- superblock.firstBlock(of: home).rawValue)
+        let geometry = geometry
+        let goal = geometry.contains(goal) ? goal : geometry.blocks(of: GroupNumber(0)).start
+        let home = geometry.group(of: goal)
+        let offset = Int(goal.rawValue &- geometry.blocks(of: home).start.rawValue)
         // A request that is cut into more than four is better served by another group.
         var least = max(count / 4, 1)
         if let range = take(count, from: offset, of: home, least: least, isGoal: true) {
@@ -18,9 +18,9 @@ extension BlockAllocator {
             // The groups with a run of that length come from a count a group: no lock is taken
             // and no bitmap read for the others.
             var index = Int(home.rawValue)
-            for _ in 0..<superblock.groupCount {
+            for _ in 0..<geometry.groupCount {
                 index &+= 1
-                if index == Int(superblock.groupCount) { index = 0 }
+                if index == Int(geometry.groupCount) { index = 0 }
                 guard longestRun[index] >= least else { continue }
                 if let range = take(
                     count, from: 0, of: GroupNumber(UInt32(index)), least: least, isGoal: false)
@@ -111,7 +111,7 @@ extension BlockAllocator {
         of group: BlockGroup,
         _ body: (inout BlockGroup.State, Buffer?) throws(Ext4Error) -> Result
     ) throws(Ext4Error) -> Result {
-        let hasFlags = superblock.hasDescriptorChecksums
+        let hasFlags = geometry.hasDescriptorChecksums
         var descriptor = group.page[group.slot]
         while true {
             // No lock is held while the device is read.
@@ -138,7 +138,7 @@ extension BlockAllocator {
     private func check(_ bitmap: Buffer, of group: BlockGroup, _ state: inout BlockGroup.State) {
         let place = Corruption.Place(group: group.number, block: bitmap.block)
         let stored = state.descriptor.blockBitmapChecksum
-        let superblock = superblock
+        let superblock = groups.reader.superblock
         let failure: Ext4Error? = bitmap.withBytes { bytes in
             if groups.reader.verifiesChecksums,
                 let computed = GroupDescriptor.blockBitmapChecksum(
@@ -222,7 +222,7 @@ extension BlockAllocator {
     func beginUse(
         of group: BlockGroup, _ state: inout BlockGroup.State, in handle: inout Handle
     ) {
-        guard superblock.hasDescriptorChecksums, state.descriptor.flags.contains(.blockUninit),
+        guard geometry.hasDescriptorChecksums, state.descriptor.flags.contains(.blockUninit),
             state.blocks.condition != .bad
         else { return }
         if !state.blocks.isLoaded { load(nil, of: group, &state) }

@@ -39,7 +39,7 @@ final class BlockAllocator: Sendable {
     private let reserved: Int64
     private let kept: Int64
 
-    var superblock: Superblock { groups.reader.superblock }
+    var geometry: GroupGeometry { groups.geometry }
 
     /// Reads all descriptors of the volume. `others` are blocks beyond the groups' own structures
     /// that are never freed, such as the journal's.
@@ -97,7 +97,7 @@ final class BlockAllocator: Sendable {
         guard room > 0 else { throw .noSpace }
         // Two threads may see the same room and go below the floor together. That is for the maps
         // to forbid where it matters: no block is in two hands.
-        let wanted = UInt32(clamping: min(count, UInt64(room), UInt64(superblock.blocksPerGroup)))
+        let wanted = UInt32(clamping: min(count, UInt64(room), geometry.blocksPerGroup))
         guard let range = search(wanted, near: goal) else { throw .noSpace }
         unreserved.subtract(Int64(range.count), ordering: .relaxed)
         return range
@@ -150,12 +150,10 @@ final class BlockAllocator: Sendable {
     private func forEachPart<Failure: Error>(
         of range: BlockRange, _ body: (GroupNumber, BlockRange) throws(Failure) -> Void
     ) throws(Failure) {
-        let superblock = superblock
         var rest = range
         while rest.count > 0 {
-            let number = superblock.group(of: rest.start)
-            let end = superblock.firstBlock(of: number).advanced(
-                by: UInt64(superblock.blockCount(of: number)))
+            let number = geometry.group(of: rest.start)
+            let end = geometry.blocks(of: number).end
             let part = rest.prefix(end.rawValue &- rest.start.rawValue)
             guard part.count > 0 else { return }
             try body(number, part)
@@ -243,7 +241,7 @@ final class BlockAllocator: Sendable {
         _ range: BlockRange, isMetadata: Bool, in handle: inout Handle
     ) throws(Ext4Error) {
         guard range.count > 0 else { return }
-        guard superblock.contains(range.start, count: range.count) else {
+        guard geometry.contains(range.start, count: range.count) else {
             throw .corrupt(
                 .blockBitmap, at: .init(block: range.start),
                 .broken("blocks are freed that are not in the volume"))
@@ -315,7 +313,7 @@ final class BlockAllocator: Sendable {
         state.blocks.condition = .bad
         let index = Int(group.number.rawValue)
         unreserved.subtract(
-            Int64(min(state.descriptor.freeBlocksCount, superblock.blockCount(of: group.number))),
+            Int64(min(UInt64(state.descriptor.freeBlocksCount), group.range.count)),
             ordering: .relaxed)
         available[index] = 0
         longestRun[index] = 0
@@ -324,12 +322,6 @@ final class BlockAllocator: Sendable {
 }
 
 extension Superblock {
-    /// The group of `block`, which lies in the volume.
-    func group(of block: BlockNumber) -> GroupNumber {
-        let index = (block.rawValue &- UInt64(firstDataBlock)) / UInt64(blocksPerGroup)
-        return GroupNumber(UInt32(clamping: min(index, UInt64(groupCount) &- 1)))
-    }
-
     /// Blocks that Linux gives to nobody: 2 %, at most 4,096 clusters, of volumes with extents.
     var keptBlocksCount: UInt64 {
         guard incompatible.contains(.extents) else { return 0 }

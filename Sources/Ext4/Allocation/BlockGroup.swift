@@ -26,19 +26,17 @@ final class BlockGroup: Sendable {
 
     init(
         _ number: GroupNumber, _ descriptor: GroupDescriptor, page: DescriptorPage,
-        buffer: Buffer, superblock: Superblock
+        buffer: Buffer, _ geometry: GroupGeometry
     ) {
         self.number = number
         self.page = page
         slot = Int(number.rawValue &- page.first.rawValue)
         descriptorBuffer = buffer
-        let blockCount = superblock.blockCount(of: number)
-        range = BlockRange(
-            start: superblock.firstBlock(of: number), count: UInt64(blockCount))
+        range = geometry.blocks(of: number)
         state = Guarded(
             State(
-                descriptor: descriptor, blocks: BusyMap(count: blockCount),
-                inodes: BusyMap(count: superblock.inodesPerGroup)))
+                descriptor: descriptor, blocks: BusyMap(count: UInt32(clamping: range.count)),
+                inodes: BusyMap(count: geometry.inodesPerGroup)))
     }
 
     /// The bits of `range`, which lies in the group.

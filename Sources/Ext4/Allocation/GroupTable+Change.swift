@@ -4,14 +4,13 @@
 extension GroupTable {
     /// `group` as it may be changed. Keeps the descriptor's block in memory from then on.
     func group(_ number: GroupNumber) throws(Ext4Error) -> BlockGroup {
-        if number.rawValue < reader.superblock.groupCount,
+        if number.rawValue < geometry.groupCount,
             let found = groups.find(Int(number.rawValue))
         {
             return found
         }
         let descriptor = try descriptor(of: number)
-        let perBlock = reader.superblock.descriptorsPerBlock
-        guard let page = pages.find(Int(number.rawValue / perBlock)) else {
+        guard let page = pages.find(Int(number.rawValue / geometry.descriptorsPerBlock)) else {
             throw .corrupt(
                 .groupDescriptor, at: .init(group: number),
                 .broken("a descriptor in the same block is corrupt"))
@@ -20,7 +19,7 @@ extension GroupTable {
             of: page.block, for: .groupDescriptor, at: .init(group: number))
         return groups.insert(
             BlockGroup(
-                number, descriptor, page: page, buffer: buffer, superblock: reader.superblock),
+                number, descriptor, page: page, buffer: buffer, geometry),
             at: Int(number.rawValue))
     }
 
@@ -39,9 +38,9 @@ extension GroupTable {
     private func write(
         _ descriptor: inout GroupDescriptor, of group: BlockGroup, to bytes: inout MutableRawSpan
     ) {
-        let size = reader.superblock.descriptorSize
+        let size = geometry.descriptor.size
         var part = bytes._mutatingExtracting(group.slot &* size..<(group.slot &+ 1) &* size)
-        descriptor.write(to: &part, group: group.number, superblock: reader.superblock)
+        descriptor.write(to: &part, group: group.number, geometry.descriptor)
     }
 
     // MARK: Checksums of bitmaps
@@ -49,7 +48,7 @@ extension GroupTable {
     /// Notes that the running transaction changed a bitmap of `group`, whose lock is held and
     /// whose state says which.
     func noteUnsealed(_ group: BlockGroup, _ state: inout BlockGroup.State) {
-        guard reader.superblock.hasMetadataChecksums, !state.isUnsealed else { return }
+        guard geometry.hasMetadataChecksums, !state.isUnsealed else { return }
         state.isUnsealed = true
         unsealed.withLock { $0.append(group) }
     }

@@ -4,6 +4,7 @@
 /// guards all of the group; `descriptor(of:)` gives the values as they are now.
 final class GroupTable: Sendable {
     let reader: BlockReader
+    let geometry: GroupGeometry
     /// The group whose copies of superblock and descriptors are used: 0 for the primary ones.
     private let sourceGroup: GroupNumber
     /// The parsed descriptors by block of the descriptor table.
@@ -21,6 +22,7 @@ final class GroupTable: Sendable {
         self.reader = reader
         self.sourceGroup = sourceGroup
         let superblock = reader.superblock
+        geometry = GroupGeometry(superblock)
         let perBlock = superblock.descriptorsPerBlock
         pages = LazyTable(count: Int((superblock.groupCount &- 1) / perBlock) &+ 1)
         groups = LazyTable(count: Int(superblock.groupCount))
@@ -31,13 +33,13 @@ final class GroupTable: Sendable {
 
     /// The descriptor of `group`.
     func descriptor(of group: GroupNumber) throws(Ext4Error) -> GroupDescriptor {
-        let superblock = reader.superblock
-        guard group.rawValue < superblock.groupCount else { throw .invalidArgument }
-        let perBlock = superblock.descriptorsPerBlock
+        guard group.rawValue < geometry.groupCount else { throw .invalidArgument }
+        let perBlock = geometry.descriptorsPerBlock
         let index = group.rawValue / perBlock
         let slot = Int(group.rawValue % perBlock)
         if let found = pages.find(Int(index)) { return found[slot] }
 
+        let superblock = reader.superblock
         let first = index * perBlock
         let count = min(perBlock, superblock.groupCount - first)
         let block = location(ofDescriptorBlock: index)
@@ -68,12 +70,12 @@ final class GroupTable: Sendable {
     /// Reads the blocks that hold the descriptors of `group` and those that follow, when `group` is
     /// the first of many: for a walk over all of them.
     func prefetch(aheadOf group: GroupNumber) {
-        let perBlock = reader.superblock.descriptorsPerBlock
+        let perBlock = geometry.descriptorsPerBlock
         let index = group.rawValue / perBlock
         guard group.rawValue % (perBlock * 64) == 0,
             !reader.superblock.incompatible.contains(.metaBg)
         else { return }
-        let count = min(64, (reader.superblock.groupCount - group.rawValue - 1) / perBlock + 1)
+        let count = min(64, (geometry.groupCount - group.rawValue - 1) / perBlock + 1)
         reader.cache.prefetch(location(ofDescriptorBlock: index), count: Int(count))
     }
 

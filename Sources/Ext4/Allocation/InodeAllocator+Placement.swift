@@ -12,9 +12,9 @@ extension InodeAllocator {
         var directories: Int64 = 0
     }
 
-    private var groupsPerUnit: Int { Int(superblock.groupsPerUnit) }
+    private var groupsPerUnit: Int { Int(geometry.groupsPerUnit) }
     private var unitCount: Int {
-        (Int(superblock.groupCount) &+ groupsPerUnit &- 1) / groupsPerUnit
+        (Int(geometry.groupCount) &+ groupsPerUnit &- 1) / groupsPerUnit
     }
 
     private func supply(of unit: Int) -> Supply {
@@ -28,7 +28,7 @@ extension InodeAllocator {
     }
 
     private func groupIndices(of unit: Int) -> Range<Int> {
-        unit &* groupsPerUnit..<min((unit &+ 1) &* groupsPerUnit, Int(superblock.groupCount))
+        unit &* groupsPerUnit..<min((unit &+ 1) &* groupsPerUnit, Int(geometry.groupCount))
     }
 
     /// The group for a directory whose parent is in `home`, or nil when every group will do as
@@ -57,8 +57,8 @@ extension InodeAllocator {
             }
             if let best { return group(in: best.unit) }
         }
-        let inodesPerUnit = Int64(superblock.inodesPerGroup) &* Int64(groupsPerUnit)
-        let blocksPerUnit = Int64(superblock.blocksPerGroup) &* Int64(groupsPerUnit)
+        let inodesPerUnit = Int64(geometry.inodesPerGroup) &* Int64(groupsPerUnit)
+        let blocksPerUnit = Int64(geometry.blocksPerGroup) &* Int64(groupsPerUnit)
         let leastInodes = max(averageInodes &- inodesPerUnit / 4, 1)
         let leastBlocks = max(averageBlocks &- blocksPerUnit / 4, 0)
         let mostDirectories =
@@ -81,13 +81,6 @@ extension InodeAllocator {
     }
 }
 
-extension Superblock {
-    /// Groups that lie together: a flexible group, or 1.
-    var groupsPerUnit: UInt32 {
-        incompatible.contains(.flexBg) ? max(min(groupsPerFlex, groupCount), 1) : 1
-    }
-}
-
 /// All groups of a volume: first those of the flexible group that has `home`, from there on, then
 /// those behind it, and from the start.
 struct NearestGroups: Sequence, IteratorProtocol {
@@ -96,9 +89,9 @@ struct NearestGroups: Sequence, IteratorProtocol {
     private let groupCount: UInt32
     private var step: UInt32 = 0
 
-    init(_ home: GroupNumber, _ superblock: Superblock) {
-        groupCount = superblock.groupCount
-        let size = superblock.groupsPerUnit
+    init(_ home: GroupNumber, _ geometry: GroupGeometry) {
+        groupCount = geometry.groupCount
+        let size = geometry.groupsPerUnit
         self.home = Swift.min(home.rawValue, groupCount &- 1)
         let first = self.home / size &* size
         unit = first..<first &+ Swift.min(size, groupCount &- first)

@@ -22,7 +22,7 @@ final class InodeAllocator: Sendable {
     /// Where the next search for a directory at the top starts.
     let nextStart = Atomic<UInt32>(0)
 
-    var superblock: Superblock { groups.reader.superblock }
+    var geometry: GroupGeometry { groups.geometry }
 
     /// - Throws: `.corrupt` when a descriptor is; `.io`.
     init(
@@ -88,11 +88,11 @@ final class InodeAllocator: Sendable {
         isDirectory: Bool, parent: InodeNumber, isTopLevel: Bool, in handle: inout Handle
     ) throws(Ext4Error) -> InodeNumber {
         releaseCommitted()
-        var home = group(of: parent)
+        var home = geometry.group(of: parent)
         if isDirectory { home = directoryGroup(near: home, isTopLevel: isTopLevel) ?? home }
         // An inode in a group without a free block would have its contents elsewhere.
         for needsBlocks in [true, false] {
-            for number in NearestGroups(home, superblock) {
+            for number in NearestGroups(home, geometry) {
                 let index = Int(number.rawValue)
                 guard available[index] > 0, !needsBlocks || blocks.available[index] > 0
                 else { continue }
@@ -104,22 +104,16 @@ final class InodeAllocator: Sendable {
         throw .noSpace
     }
 
-    /// The group that has `inode`.
-    func group(of inode: InodeNumber) -> GroupNumber {
-        let index = (inode.rawValue &- 1) / superblock.inodesPerGroup
-        return GroupNumber(min(index, superblock.groupCount &- 1))
-    }
-
     /// The lowest free inode of a group, or nil.
     private func take(
         from number: GroupNumber, isDirectory: Bool, in handle: inout Handle
     ) throws(Ext4Error) -> InodeNumber? {
-        let superblock = superblock
+        let geometry = geometry
         let group = try groups.group(number)
         let index = Int(number.rawValue)
         // The first numbers are the volume's own.
-        let firstOfGroup = UInt64(number.rawValue) &* UInt64(superblock.inodesPerGroup)
-        let reserved = UInt64(superblock.firstInode.rawValue) &- 1
+        let firstOfGroup = UInt64(number.rawValue) &* UInt64(geometry.inodesPerGroup)
+        let reserved = UInt64(geometry.firstInode.rawValue) &- 1
         let lowest = Int(clamping: reserved > firstOfGroup ? reserved &- firstOfGroup : 0)
 
         let taken = try withBitmap(of: group) {
@@ -169,11 +163,11 @@ final class InodeAllocator: Sendable {
     ) -> UInt32? {
         // Without checksums of descriptors nobody keeps that count, and the table was written when
         // the volume was made.
-        guard superblock.hasDescriptorChecksums else { return nil }
-        let perGroup = Int(superblock.inodesPerGroup)
+        guard geometry.hasDescriptorChecksums else { return nil }
+        let perGroup = Int(geometry.inodesPerGroup)
         let firstUnused = perGroup &- min(Int(state.descriptor.unusedInodesCount), perGroup)
         guard slot >= firstUnused else { return nil }
-        let perBlock = Int(superblock.inodesPerBlock)
+        let perBlock = Int(geometry.inodesPerBlock)
         // The block in which the used part ends was made with its first inode.
         var block = (firstUnused &+ perBlock &- 1) / perBlock
         while block <= slot / perBlock {
@@ -189,7 +183,7 @@ final class InodeAllocator: Sendable {
     private func writeFirstBitmap(
         of group: BlockGroup, _ state: inout BlockGroup.State, in handle: inout Handle
     ) -> Buffer {
-        let perGroup = superblock.inodesPerGroup
+        let perGroup = geometry.inodesPerGroup
         let bitmap = handle.renew(state.descriptor.inodeBitmap, in: groups.reader.cache)
         handle.modify(bitmap) { $0.setBits(Int(perGroup)..<$0.byteCount &* 8) }
         groups.change(group, &state, in: &handle) {
@@ -241,13 +235,13 @@ final class InodeAllocator: Sendable {
     func free(
         _ number: InodeNumber, isDirectory: Bool, in handle: inout Handle
     ) throws(Ext4Error) {
-        guard number >= superblock.firstInode, number.rawValue <= superblock.inodesCount else {
+        guard number >= geometry.firstInode, number.rawValue <= geometry.inodesCount else {
             throw .corrupt(
                 .inodeBitmap, at: .init(inode: number),
                 .broken("an inode of the volume's own is freed, or one that it does not have"))
         }
-        let group = try groups.group(group(of: number))
-        let slot = Int((number.rawValue &- 1) % superblock.inodesPerGroup)
+        let group = try groups.group(geometry.group(of: number))
+        let slot = Int((number.rawValue &- 1) % geometry.inodesPerGroup)
         let transaction = handle.transaction.id
         let bitmap = try withBitmap(of: group) { (state, bitmap) throws(Ext4Error) -> Buffer? in
             // Of a group whose bitmap is bad nothing is known: its inodes are left to a check.
@@ -277,11 +271,11 @@ final class InodeAllocator: Sendable {
     /// - Throws: `.invalidArgument` for a number that the volume does not have; `.corrupt` when
     ///   the bitmap is; `.io`.
     func isAllocated(_ number: InodeNumber) throws(Ext4Error) -> Bool {
-        guard number.rawValue > 0, number.rawValue <= superblock.inodesCount else {
+        guard number.rawValue > 0, number.rawValue <= geometry.inodesCount else {
             throw .invalidArgument
         }
-        let group = try groups.group(group(of: number))
-        let slot = Int((number.rawValue &- 1) % superblock.inodesPerGroup)
+        let group = try groups.group(geometry.group(of: number))
+        let slot = Int((number.rawValue &- 1) % geometry.inodesPerGroup)
         return try withBitmap(of: group) { (state, bitmap) throws(Ext4Error) in
             guard state.inodes.condition != .bad else {
                 throw .corrupt(
@@ -300,7 +294,7 @@ final class InodeAllocator: Sendable {
         of group: BlockGroup,
         _ body: (inout BlockGroup.State, Buffer?) throws(Ext4Error) -> Result
     ) throws(Ext4Error) -> Result {
-        let hasFlags = superblock.hasDescriptorChecksums
+        let hasFlags = geometry.hasDescriptorChecksums
         var descriptor = group.page[group.slot]
         while true {
             // No lock is held while the device is read.
@@ -326,7 +320,7 @@ final class InodeAllocator: Sendable {
     /// Looks at a bitmap for the first time.
     private func check(_ bitmap: Buffer, of group: BlockGroup, _ state: inout BlockGroup.State) {
         let stored = state.descriptor.inodeBitmapChecksum
-        let superblock = superblock
+        let superblock = groups.reader.superblock
         let computed = bitmap.withBytes {
             GroupDescriptor.inodeBitmapChecksum(of: $0, superblock: superblock)
         }

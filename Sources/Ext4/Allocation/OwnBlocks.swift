@@ -8,40 +8,28 @@ struct OwnBlocks: Sendable {
     init(
         _ superblock: Superblock, _ groups: GroupTable, others: [BlockRange]
     ) throws(Ext4Error) {
-        var all = others
+        // With flex_bg the structures of one kind lie side by side: most are merged at once.
+        var copies: [BlockRange] = []
+        var blockBitmaps: [BlockRange] = []
+        var inodeBitmaps: [BlockRange] = []
+        var tables: [BlockRange] = []
+        let tableBlocks = UInt64(superblock.inodeTableBlocks)
         for number in 0..<superblock.groupCount {
             let group = GroupNumber(number)
             let descriptor = try groups.descriptor(of: group)
-            let start = superblock.firstBlock(of: group)
-            let count = superblock.copiedBlockCount(of: group)
-            let pieces = [
-                BlockRange(start: start, count: UInt64(count)),
-                BlockRange(start: descriptor.blockBitmap, count: 1),
-                BlockRange(start: descriptor.inodeBitmap, count: 1),
-                BlockRange(
-                    start: descriptor.inodeTable, count: UInt64(superblock.inodeTableBlocks)),
-            ]
-            for piece in pieces where piece.count > 0 {
-                // Neighbours come one after the other: most are merged before they are sorted.
-                if let last = all.last, last.end == piece.start {
-                    all[all.count - 1] = BlockRange(
-                        start: last.start, count: last.count &+ piece.count)
-                } else {
-                    all.append(piece)
-                }
-            }
+            copies.append(
+                merging: BlockRange(
+                    start: superblock.firstBlock(of: group),
+                    count: UInt64(superblock.copiedBlockCount(of: group))))
+            blockBitmaps.append(merging: BlockRange(start: descriptor.blockBitmap, count: 1))
+            inodeBitmaps.append(merging: BlockRange(start: descriptor.inodeBitmap, count: 1))
+            tables.append(
+                merging: BlockRange(start: descriptor.inodeTable, count: tableBlocks))
         }
+        var all = others + copies + blockBitmaps + inodeBitmaps + tables
         all.sort { $0.start < $1.start }
         var merged: [BlockRange] = []
-        for range in all {
-            if let last = merged.last, range.start <= last.end {
-                let end = max(last.end, range.end)
-                merged[merged.count - 1] = BlockRange(
-                    start: last.start, count: end.rawValue &- last.start.rawValue)
-            } else {
-                merged.append(range)
-            }
-        }
+        for range in all { merged.append(merging: range) }
         ranges = merged
     }
 
@@ -71,6 +59,20 @@ struct OwnBlocks: Sendable {
             body(BlockRange(start: start, count: end.rawValue &- start.rawValue))
             index &+= 1
         }
+    }
+}
+
+extension [BlockRange] {
+    /// Appends `range`, to the last one when it starts in that or right behind it.
+    fileprivate mutating func append(merging range: BlockRange) {
+        guard range.count > 0 else { return }
+        guard let last, last.start <= range.start, range.start <= last.end else {
+            append(range)
+            return
+        }
+        let end = Swift.max(last.end, range.end)
+        self[count - 1] = BlockRange(
+            start: last.start, count: end.rawValue &- last.start.rawValue)
     }
 }
 

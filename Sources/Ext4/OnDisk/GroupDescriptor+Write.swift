@@ -2,10 +2,55 @@
 // the group's structures are stands as `mke2fs` or `resize2fs` wrote it.
 
 extension GroupDescriptor {
+    /// What the descriptors of a volume have in common: their size, and their checksum's kind.
+    struct Format: Sendable {
+        let size: Int
+        private let seed: Seed
+
+        /// What a checksum starts from, the volume's part of it done.
+        private enum Seed {
+            case none
+            case crc16(CRC16)
+            case crc32c(CRC32C)
+        }
+
+        init(_ superblock: Superblock) {
+            size = superblock.descriptorSize
+            if superblock.readOnlyCompatible.contains(.metadataCsum) {
+                seed = .crc32c(CRC32C(superblock.checksumSeed))
+            } else if superblock.readOnlyCompatible.contains(.gdtCsum) {
+                var crc = CRC16()
+                unsafe crc.update(superblock.uuid.span.bytes)
+                seed = .crc16(crc)
+            } else {
+                seed = .none
+            }
+        }
+
+        /// The checksum of a descriptor's bytes, or nil where the volume has none.
+        func checksum(of bytes: RawSpan, group: GroupNumber) -> UInt16? {
+            let hole = Layout.checksum.offset..<Layout.checksum.end
+            switch seed {
+            case .none:
+                return nil
+            case .crc32c(var crc):
+                crc.update(littleEndian: group.rawValue)
+                crc.update(bytes, zeroing: hole)
+                return UInt16(truncatingIfNeeded: crc.value)
+            case .crc16(var crc):
+                crc.update(littleEndian: group.rawValue)
+                // Unlike CRC32C, the field itself is left out and not taken as zeros.
+                crc.update(bytes.extracting(0..<hole.lowerBound))
+                crc.update(bytes.extracting(hole.upperBound..<bytes.byteCount))
+                return crc.value
+            }
+        }
+    }
+
     /// Puts the counts, the flags and the bitmaps' checksums into the descriptor's bytes, and then
     /// the checksum of them all. Bytes that this engine does not know stay as they are.
     mutating func write(
-        to bytes: inout MutableRawSpan, group: GroupNumber, superblock: Superblock
+        to bytes: inout MutableRawSpan, group: GroupNumber, _ format: Format
     ) {
         bytes[Layout.freeBlocksLow] = UInt16(truncatingIfNeeded: freeBlocksCount)
         bytes[Layout.freeInodesLow] = UInt16(truncatingIfNeeded: freeInodesCount)
@@ -14,7 +59,7 @@ extension GroupDescriptor {
         bytes[Layout.blockBitmapChecksumLow] = UInt16(truncatingIfNeeded: blockBitmapChecksum)
         bytes[Layout.inodeBitmapChecksumLow] = UInt16(truncatingIfNeeded: inodeBitmapChecksum)
         bytes[Layout.unusedInodesLow] = UInt16(truncatingIfNeeded: unusedInodesCount)
-        if superblock.descriptorSize >= 64 {
+        if format.size >= 64 {
             bytes[Layout.freeBlocksHigh] = UInt16(truncatingIfNeeded: freeBlocksCount >> 16)
             bytes[Layout.freeInodesHigh] = UInt16(truncatingIfNeeded: freeInodesCount >> 16)
             bytes[Layout.usedDirectoriesHigh] =
@@ -25,7 +70,7 @@ extension GroupDescriptor {
             bytes[Layout.inodeBitmapChecksumHigh] =
                 UInt16(truncatingIfNeeded: inodeBitmapChecksum >> 16)
         }
-        if let computed = Self.checksum(of: bytes.bytes, group: group, superblock: superblock) {
+        if let computed = format.checksum(of: bytes.bytes, group: group) {
             checksum = computed
             bytes[Layout.checksum] = computed
         }

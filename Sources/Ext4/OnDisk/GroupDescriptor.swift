@@ -64,21 +64,7 @@ public struct GroupDescriptor: Hashable, Sendable {
     static func checksum(
         of bytes: RawSpan, group: GroupNumber, superblock: Superblock
     ) -> UInt16? {
-        let hole = Layout.checksum.offset..<Layout.checksum.end
-        if superblock.readOnlyCompatible.contains(.metadataCsum) {
-            var crc = CRC32C(superblock.checksumSeed)
-            crc.update(littleEndian: group.rawValue)
-            crc.update(bytes, zeroing: hole)
-            return UInt16(truncatingIfNeeded: crc.value)
-        }
-        guard superblock.readOnlyCompatible.contains(.gdtCsum) else { return nil }
-        var crc = CRC16()
-        unsafe crc.update(superblock.uuid.span.bytes)
-        crc.update(littleEndian: group.rawValue)
-        // Unlike CRC32C, the field itself is left out and not taken as zeros.
-        crc.update(bytes.extracting(0..<hole.lowerBound))
-        crc.update(bytes.extracting(hole.upperBound..<bytes.byteCount))
-        return crc.value
+        Format(superblock).checksum(of: bytes, group: group)
     }
 
     /// Parses and validates the descriptor of `group` from its `descriptorSize` bytes.

@@ -34,28 +34,46 @@ final class LazyTable<Element: AnyObject & Sendable>: Sendable {
 /// A fixed number of places that are filled once.
 @safe
 final class LazySlots<Element: AnyObject & Sendable>: @unchecked Sendable {
-    // Each place is an atomic; the pointer itself never changes.
-    private let slots: UnsafeMutablePointer<AtomicLazyReference<Element>>
+    // The address of each element, which its place owns a reference to; 0 for none. An
+    // `AtomicLazyReference` would do, but is not specialised across its module's border: a look
+    // costs a hundred nanoseconds.
+    private let slots: UnsafeMutablePointer<Atomic<UInt>>
     private let count: Int
 
     init(count: Int) {
         self.count = count
         unsafe slots = .allocate(capacity: count)
-        for i in 0..<count { unsafe (slots + i).initialize(to: AtomicLazyReference()) }
+        for i in 0..<count { unsafe (slots + i).initialize(to: Atomic(0)) }
     }
 
     deinit {
+        for i in 0..<count {
+            let address = unsafe slots[i].load(ordering: .acquiring)
+            if let element = unsafe Self.reference(address) { unsafe element.release() }
+        }
         unsafe slots.deinitialize(count: count)
         unsafe slots.deallocate()
     }
 
-    func load(_ index: Int) -> Element? {
-        precondition(index >= 0 && index < count)
-        return unsafe slots[index].load()
+    private static func reference(_ address: UInt) -> Unmanaged<Element>? {
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else { return nil }
+        return unsafe Unmanaged.fromOpaque(pointer)
     }
 
-    func store(_ element: consuming Element, at index: Int) -> Element {
+    func load(_ index: Int) -> Element? {
         precondition(index >= 0 && index < count)
-        return unsafe slots[index].storeIfNil(element)
+        let address = unsafe slots[index].load(ordering: .acquiring)
+        return unsafe Self.reference(address)?.takeUnretainedValue()
+    }
+
+    func store(_ element: Element, at index: Int) -> Element {
+        precondition(index >= 0 && index < count)
+        let new = unsafe Unmanaged.passRetained(element)
+        let (exchanged, present) = unsafe slots[index].compareExchange(
+            expected: 0, desired: UInt(bitPattern: new.toOpaque()),
+            ordering: .acquiringAndReleasing)
+        if exchanged { return element }
+        unsafe new.release()
+        return unsafe Self.reference(present)?.takeUnretainedValue() ?? element
     }
 }

@@ -83,7 +83,7 @@ final class MadeVolume: Sendable {
 
     /// Whether the bitmap on the device has `block` as used.
     func isUsed(_ block: BlockNumber) throws -> Bool {
-        let group = superblock.group(of: block)
+        let group = groups.geometry.group(of: block)
         let descriptor = try groups.descriptor(of: group)
         let index = Int(block.rawValue - superblock.firstBlock(of: group).rawValue)
         if superblock.hasDescriptorChecksums, descriptor.flags.contains(.blockUninit) {
