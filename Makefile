@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 SWIFT ?= swift
 PREFIX ?= /usr/local
+# mount(8) looks for its helpers there only.
+MOUNT_HELPERS ?= /sbin
 # One release build serves the demo, the tests, the benchmarks and `make install`.
 RELEASE := -c release --static-swift-stdlib
 LINTED := $(wildcard Sources Tests Examples Benchmarks Fuzz) Package.swift
@@ -75,9 +77,10 @@ bench: dependencies-bench ## Race the mount against fuse2fs and the kernel's ext
 	@Benchmarks/read-speed
 
 .PHONY: install
-install: dependencies-build ## Install the command under PREFIX (/usr/local).
+install: dependencies-build ## Install the command under PREFIX (/usr/local), and mount(8)'s helper.
 	@$(SWIFT) build $(RELEASE) --product ext4
 	install -D -s -m 0755 .build/release/ext4 '$(DESTDIR)$(PREFIX)/bin/ext4'
+	install -D -m 0755 scripts/mount.fuse.ext4 '$(DESTDIR)$(MOUNT_HELPERS)/mount.fuse.ext4'
 
 .PHONY: clean
 clean: ## Remove what was built.

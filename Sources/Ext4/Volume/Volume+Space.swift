@@ -37,6 +37,9 @@ extension Volume {
             counts = countFree()
             freeCounts.withLock { $0 = counts }
         }
+        // Of a volume that is written, the allocators know what is free now.
+        let freeBlocks = writing?.blocks.freeBlocks ?? counts.blocks
+        let freeInodes = writing?.inodes.freeInodes ?? counts.inodes
         // Linux keeps 2 % of the clusters, at most 4,096, for the maps of delayed writes.
         let ratio = UInt64(superblock.clusterRatioLog2)
         let kept =
@@ -46,9 +49,8 @@ extension Volume {
         return VolumeStatistics(
             blockSize: blockSize,
             blocks: superblock.blocksCount - min(counts.overhead, superblock.blocksCount),
-            freeBlocks: counts.blocks,
-            availableBlocks: counts.blocks - min(reserved, counts.blocks),
-            inodes: UInt64(superblock.inodesCount), freeInodes: counts.inodes,
+            freeBlocks: freeBlocks, availableBlocks: freeBlocks - min(reserved, freeBlocks),
+            inodes: UInt64(superblock.inodesCount), freeInodes: freeInodes,
             maximumNameLength: FileName.maximumLength)
     }
 
