@@ -26,11 +26,14 @@ struct WrittenAttributesTests {
             try model.compare(with: try image.volume())
         }
         #expect(model.expected.files.count > 8)
-        // The kernel goes on from there.
+        // The kernel goes on from there, where it has room.
         try image.mounted { root in
             for path in model.expected.files.keys where path.hasPrefix("file") {
                 try KernelImage.shell(
-                    "setfattr -n user.kernel -v here \"$1\"; setfattr -x user.kernel \"$1\"",
+                    """
+                    if setfattr -n user.kernel -v here "$1" 2>/dev/null
+                    then setfattr -x user.kernel "$1"; fi
+                    """,
                     "\(root)/\(path)")
             }
         }
@@ -76,7 +79,7 @@ struct WrittenAttributesTests {
     func filesWithTheSameAttributesShareBlocks(_ options: String) throws {
         let image = try KernelImage(options.split(separator: " ").map(String.init), mebibytes: 32)
         let paths = (0..<1100).map { "file\($0)" }
-        let value = [UInt8](repeating: 7, count: 700)
+        let value = [UInt8](repeating: 7, count: 400)
         let free = try image.written { volume in
             let root = try volume.root()
             for path in paths {
@@ -250,7 +253,7 @@ struct WrittenAttributesTests {
                 try volume.setAccessControlList(
                     .default, to: AccessControlList(permissionsOf: file.mode), of: file)
             }
-            try volume.setFlags(.appendOnly, of: file)
+            try volume.setFlags(file.flags.union(.appendOnly), of: file)
             #expect(set("user.x", 3, of: file, .replace) == .notPermitted)
         }
         let reading = try image.volume()
