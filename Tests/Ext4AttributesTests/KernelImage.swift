@@ -53,6 +53,27 @@ final class KernelImage {
     /// The volume, opened by this engine.
     func volume() throws -> Volume { try Volume.open(MemoryDevice(bytes(), isReadOnly: true)) }
 
+    /// Opens the volume for writing by this engine for as long as `body` runs, then lets `e2fsck`
+    /// look at what came of it.
+    @discardableResult
+    func written<Result>(_ body: (Volume) throws -> Result) throws -> Result {
+        let device = MemoryDevice(try bytes())
+        var options = OpenOptions()
+        options.access = .readWrite
+        options.clock = { Timestamp(seconds: 1_700_000_000, nanoseconds: 5) }
+        let volume = try Volume.open(device, options: options)
+        let result = try body(volume)
+        try volume.close()
+        try Data(device.bytes).write(to: URL(fileURLWithPath: path))
+        try check()
+        return result
+    }
+
+    /// Lets `e2fsck` look at the volume, which must have nothing to say.
+    func check() throws {
+        try Self.shell("e2fsck -fn \"$1\" >&2", path)
+    }
+
     /// Runs a shell script that must succeed, with `$1` and so on set.
     @discardableResult
     static func shell(_ script: String, _ arguments: String...) throws -> [UInt8] {

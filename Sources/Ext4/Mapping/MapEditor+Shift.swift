@@ -39,7 +39,6 @@ extension MapEditor {
                     let key = try shiftNode(
                         Child(slot, of: node, before: whole.upperBound), depth: depth &- 1, shift,
                         in: &handle)
-                    guard let key else { continue }
                     rootChanged = true
                     root.withMutableBytes { ExtentNode.setKey(key, at: slot, of: &$0) }
                 }
@@ -87,13 +86,14 @@ extension MapEditor {
 
     /// Moves what stands in a node and below it.
     ///
-    /// The depth falls by one a level, and as each node has to keep to its own range, none but an
-    /// empty leaf is come to twice.
+    /// The depth falls by one a level, and as each node has to keep to its own range, none is come
+    /// to twice.
     ///
-    /// - Returns: the first block that the node is about now; nil for an empty leaf.
+    /// - Returns: the first block that the node is about now.
+    /// - Throws: `.corrupt` also for an empty leaf, which has no place between those that move.
     private mutating func shiftNode(
         _ child: Child, depth: Int, _ shift: Shift, in handle: inout Handle
-    ) throws(Ext4Error) -> LogicalBlock? {
+    ) throws(Ext4Error) -> LogicalBlock {
         let buffer = try tree.node(child.block, depth: depth)
         let (count, first, end) = buffer.withBytes { node -> (Int, LogicalBlock, LogicalBlock) in
             let count = ExtentNode.count(node)
@@ -104,7 +104,11 @@ extension MapEditor {
                 depth == 0 ? ExtentNode.extent(node, count &- 1).end : last
             )
         }
-        guard count > 0 else { return nil }
+        guard count > 0 else {
+            throw .corrupt(
+                .extentNode, at: .init(inode: owner.inode, block: child.block),
+                .field("eh_entries", value: 0, rule: "not 0 below a root"))
+        }
         guard first >= child.range.lowerBound, end <= child.range.upperBound else {
             throw .corrupt(
                 .extentNode, at: .init(inode: owner.inode, block: child.block),
@@ -119,7 +123,6 @@ extension MapEditor {
                     Child(slot, of: $0, before: child.range.upperBound)
                 }
                 let key = try shiftNode(below, depth: depth &- 1, shift, in: &handle)
-                guard let key else { continue }
                 handle.modify(buffer, seal: .extentNode(owner, depth: depth)) {
                     ExtentNode.setKey(key, at: slot, of: &$0)
                 }

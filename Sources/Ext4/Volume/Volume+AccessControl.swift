@@ -93,7 +93,7 @@ extension Volume {
         of inode: Inode, in handle: inout Handle
     ) throws(Ext4Error) {
         guard inode.type != .symlink,
-            let list = try accessControlList(.access, of: inode)
+            let list = try storedAccessControlList(.access, of: inode)
         else { return }
         let changed = list.changed(to: inode.mode)
         guard changed != list else { return }
@@ -107,7 +107,7 @@ extension Volume {
         for new: NewInode, in directory: Inode
     ) throws(Ext4Error) -> InheritedAccess {
         InheritedAccess(
-            from: try accessControlList(.default, of: directory), mode: new.mode,
+            from: try storedAccessControlList(.default, of: directory), mode: new.mode,
             umask: new.umask)
     }
 

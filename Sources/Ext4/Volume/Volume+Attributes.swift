@@ -14,6 +14,10 @@ extension Volume {
     ///
     /// - Throws: `.fileTooLarge` when the values have over 64 MiB together; `.corrupt`, `.io`.
     public func extendedAttributes(of inode: Inode) throws(Ext4Error) -> [ExtendedAttribute] {
+        try inode.lock.shared { () throws(Ext4Error) in try attributesShown(of: inode) }
+    }
+
+    private func attributesShown(of inode: Inode) throws(Ext4Error) -> [ExtendedAttribute] {
         var seen: Set<AttributeName> = []
         var found: [ExtendedAttribute] = []
         var room = Self.maximumBytesOfValues
@@ -37,11 +41,13 @@ extension Volume {
     public func extendedAttributeNames(of inode: Inode) throws(Ext4Error) -> [FileName] {
         var seen: Set<AttributeName> = []
         var names: [FileName] = []
-        try forEachAttribute(of: inode) { (entry, _, _) in
-            if let name = entry.name.userSpace, seen.insert(entry.name).inserted {
-                names.append(FileName(name))
+        try inode.lock.shared { () throws(Ext4Error) in
+            try forEachAttribute(of: inode) { (entry, _, _) in
+                if let name = entry.name.userSpace, seen.insert(entry.name).inserted {
+                    names.append(FileName(name))
+                }
+                return true
             }
-            return true
         }
         return names
     }
@@ -54,13 +60,12 @@ extension Volume {
         _ name: FileName, of inode: Inode
     ) throws(Ext4Error) -> [UInt8] {
         let name = try AttributeName(userSpace: name.bytes)
-        guard
-            let value = try find(
-                name, of: inode,
-                { (entry, list, bytes) throws(Ext4Error) in
-                    try shownValue(of: entry, in: list, bytes, of: inode)
-                })
-        else { throw .noAttribute }
+        let value = try inode.lock.shared { () throws(Ext4Error) in
+            try find(name, of: inode) { (entry, list, bytes) throws(Ext4Error) in
+                try shownValue(of: entry, in: list, bytes, of: inode)
+            }
+        }
+        guard let value else { throw .noAttribute }
         return value
     }
 
@@ -68,6 +73,17 @@ extension Volume {
     ///
     /// - Throws: `.corrupt` also when the list breaks a rule of POSIX; `.io`.
     public func accessControlList(
+        _ kind: AccessControlList.Kind, of inode: Inode
+    ) throws(Ext4Error) -> AccessControlList? {
+        try inode.lock.shared { () throws(Ext4Error) in
+            try storedAccessControlList(kind, of: inode)
+        }
+    }
+
+    // MARK: For the engine itself
+
+    /// As `accessControlList(_:of:)`, for a caller who holds the inode's lock.
+    func storedAccessControlList(
         _ kind: AccessControlList.Kind, of inode: Inode
     ) throws(Ext4Error) -> AccessControlList? {
         let name: AttributeName = kind == .access ? .accessACL : .defaultACL
@@ -80,8 +96,6 @@ extension Volume {
         }
         return found
     }
-
-    // MARK: For the engine itself
 
     /// The most that the values of one inode may have together, to be handed out at once.
     private static let maximumBytesOfValues = 64 << 20

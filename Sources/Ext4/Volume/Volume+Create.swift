@@ -132,6 +132,7 @@ extension Volume {
         case .regular, .directory:
             if isInline {
                 record.flags.insert(.inlineData)
+                try record.setInlineContents([], attributeContext(nil))
             } else {
                 if usesExtents { record.flags.insert(.extents) }
                 MapRoot(emptyWithExtents: usesExtents).store(in: &record)

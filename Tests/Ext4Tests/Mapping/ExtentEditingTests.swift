@@ -32,11 +32,13 @@ import Testing
     // MARK: Random changes
 
     /// One change of each kind, at random, done to the map and to the model.
-    private func change(_ bench: inout MapWorkbench, _ random: inout Xorshift) throws -> String {
+    private func change(
+        _ bench: inout MapWorkbench, _ random: inout Xorshift, shifts: Bool = true
+    ) throws -> String {
         let space = 3000
         let start = UInt64(random.next(below: space))
         let count = 1 + UInt64(random.next(below: random.next(below: 4) == 0 ? 200 : 8))
-        switch random.next(below: 20) {
+        switch random.next(below: shifts ? 20 : 18) {
         case 0..<9:
             // Into a hole, up to where it ends; in half of the cases where it continues neighbours.
             guard bench.model[start] == nil else { return "" }
@@ -121,6 +123,55 @@ import Testing
         try remove(&bench, 0..<20_000, limit: 30)
         try bench.check()
         #expect(bench.root.bytes.prefix(12) == MapRoot(emptyWithExtents: true).bytes.prefix(12))
+    }
+
+    /// Trees that others may have made: keys below the first block of their node, leaves without an
+    /// entry, nodes that use less than their room.
+    @Test(arguments: [1, 2, 3] as [UInt64], [false, true])
+    func treesOfAnotherMakeAreChangedToo(seed: UInt64, hasEmptyLeaves: Bool) throws {
+        var bench = try MapWorkbench(blockSizeLog2: 10)
+        try fill(&bench, 0..<1200)
+        let root = bench.root.withBytes { ExtentNode.child($0, 0) }
+        let index = try bench.cache.buffer(of: root)
+        #expect(index.withBytes { $0[ExtentNode.Header.depth] } == 1)
+        let leaves = index.withBytes { node in
+            (0..<ExtentNode.count(node)).map { ExtentNode.child(node, $0) }
+        }
+        for (i, leaf) in leaves.enumerated() {
+            let buffer = try bench.cache.buffer(of: leaf)
+            let first = buffer.withBytes { ExtentNode.key($0, 0).rawValue }
+            if i > 0 {
+                index.withMutableBytes {
+                    ExtentNode.setKey(LogicalBlock(first - 1), at: i, of: &$0)
+                }
+            }
+            let kept = i % 4 == 1 ? (hasEmptyLeaves ? 0 : 1) : i % 4 == 2 ? 3 : 84
+            buffer.withMutableBytes { node in
+                for slot in kept..<ExtentNode.count(node.bytes) {
+                    bench.model[ExtentNode.key(node.bytes, slot).rawValue] = nil
+                }
+                ExtentNode.setCount(min(kept, ExtentNode.count(node.bytes)), of: &node)
+                if kept == 3 { node[ExtentNode.Header.maximum] = 3 }
+            }
+        }
+        #expect(try bench.map.runs(volumeBlocks: .max) == bench.expectedRuns)
+        var random = Xorshift(seed)
+        for step in 0..<150 {
+            // Nothing can move over a leaf that has no entry.
+            let what = try change(&bench, &random, shifts: !hasEmptyLeaves)
+            let runs = try bench.map.runs(volumeBlocks: .max)
+            try #require(runs == bench.expectedRuns, "step \(step): \(what)")
+            let shape = try TreeShape(bench)
+            try #require(shape.blocks == bench.blocks.used, "step \(step): \(what)")
+        }
+        try bench.checkDurable()
+        try remove(&bench, 0..<20_000, limit: 100)
+        #expect(try bench.map.runs(volumeBlocks: .max) == [])
+        let (depth, count) = bench.root.withBytes {
+            ($0[ExtentNode.Header.depth], ExtentNode.count($0))
+        }
+        // What is left are the leaves that held nothing from the start.
+        #expect(count == 0 || depth > 0)
     }
 
     /// Every call to the allocator of a change fails in turn, and in the end whatever comes after
