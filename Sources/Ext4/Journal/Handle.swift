@@ -17,6 +17,8 @@ struct Handle: ~Copyable {
 
     /// What is left to do once the closure has succeeded.
     private var completion: [(inout Handle) -> Void] = []
+    /// Changes that take others back are not taken back themselves.
+    private var isRollingBack = false
 
     private enum Undo {
         case contents(Buffer, offset: Int, [UInt8], Buffer.Seal)
@@ -52,7 +54,7 @@ struct Handle: ~Copyable {
         let (buffer, old) = cache.fresh(block)
         if let old { journal.abandon(old) }
         modify(buffer, seal: seal) { _ in }
-        undo.append(.fresh(buffer, cache))
+        if !isRollingBack { undo.append(.fresh(buffer, cache)) }
         return buffer
     }
 
@@ -82,6 +84,7 @@ struct Handle: ~Copyable {
     /// that the closure fails; only the bytes in `range` when no others change. To do so again at
     /// once costs nothing.
     mutating func preserve(_ buffer: Buffer, _ range: Range<Int>? = nil) {
+        guard !isRollingBack else { return }
         let range = range ?? 0..<buffer.withBytes { $0.byteCount }
         switch undo.last {
         case .contents(let last, let offset, let bytes, _)
@@ -97,14 +100,14 @@ struct Handle: ~Copyable {
 
     /// Remembers how to take back a change, for the case that the closure fails.
     mutating func onFailure(_ action: @escaping (inout Handle) -> Void) {
-        undo.append(.action(action))
+        if !isRollingBack { undo.append(.action(action)) }
     }
 
     /// Remembers a change that is made once the closure has succeeded, as part of the same
     /// transaction: one that could not be taken back, because others go on from it at once, such as
     /// giving up a share of something.
     mutating func onSuccess(_ action: @escaping (inout Handle) -> Void) {
-        completion.append(action)
+        if !isRollingBack { completion.append(action) }
     }
 
     /// Makes the changes that waited for success, drops what was released, and the means to undo.
@@ -124,6 +127,7 @@ struct Handle: ~Copyable {
 
     /// Takes everything back.
     mutating func rollBack() {
+        isRollingBack = true
         completion = []
         released = []
         while let last = undo.popLast() {
@@ -140,5 +144,6 @@ struct Handle: ~Copyable {
                 action(&self)
             }
         }
+        released = []
     }
 }
