@@ -29,15 +29,14 @@ extension Journal {
         case ours(Transaction)
     }
 
-    /// Commits whatever is running.
+    /// Commits whatever is running, and waits for what another thread is committing.
     ///
     /// - Throws: what `commit(_:)` throws.
     func commitRunning() throws(Ext4Error) {
-        guard let running = runningTransaction else {
-            if let failure = monitor.withLock({ $0.failure }) { throw failure }
-            return
+        let last = monitor.withLock {
+            $0.running?.id ?? TransactionID($0.nextID.rawValue &- 1)
         }
-        try commit(running)
+        try commit(last)
     }
 
     /// Makes what was written to the device durable, whether or not there is anything to commit. A

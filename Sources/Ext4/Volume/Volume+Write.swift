@@ -296,11 +296,13 @@ extension Volume {
             try putPadded(part, at: place, isFresh: isFresh)
             return
         }
-        // The blocks in the middle are whole.
-        let head = Int((UInt64(blockSize) - place & mask) & mask)
+        // The blocks in the middle are whole, if there are any.
+        let head = min(Int((UInt64(blockSize) - place & mask) & mask), part.byteCount)
         let whole = (part.byteCount - head) & ~(blockSize - 1)
         if head > 0 { try putPadded(part.extracting(0..<head), at: place, isFresh: isFresh) }
-        try device.write(part.extracting(head..<head + whole), at: place + UInt64(head))
+        if whole > 0 {
+            try device.write(part.extracting(head..<head + whole), at: place + UInt64(head))
+        }
         if head + whole < part.byteCount {
             try putPadded(
                 part.extracting(head + whole..<part.byteCount), at: place + UInt64(head + whole),

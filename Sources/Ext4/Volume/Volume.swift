@@ -170,7 +170,8 @@ public final class Volume: Sendable {
     /// - Throws: `.notFound` for a number that no inode has, or one that is not in use.
     public func inode(_ number: InodeNumber) throws(Ext4Error) -> Inode {
         let inode = try inodes.inode(number)
-        guard !inode.isFree else { throw .notFound }
+        // `i_dtime` of one on the chain of orphans is the number of the next one.
+        guard !inode.isFree || writing?.orphans.contains(number) == true else { throw .notFound }
         return inode
     }
 

@@ -1,0 +1,245 @@
+@testable import Ext4
+
+// Contents, sizes and attributes that change.
+
+extension Workload {
+    func write() {
+        guard let node = someFile() else { return }
+        let size = node.contents.size
+        let lengths = [1, 7, 100, 1000, 4096, 5000, 20_000, 70_000, 200_000]
+        let bytes = random.bytes(1 + random.below(lengths[random.below(lengths.count)]))
+        let offset: UInt64
+        switch random.below(12) {
+        case 0...4: offset = size
+        case 5...7: offset = UInt64(random.below(Int(min(size, 1 << 30)) + 1))
+        case 8: offset = size / blockSize * blockSize
+        case 9: offset = size + UInt64(random.below(100_000))
+        case 10: offset = 0
+        default: offset = hasFarOffsets ? farOffset() : 0
+        }
+        let isDone = attempt(
+            "write \(bytes.count) at \(offset) to \(node.number), size \(size)", expecting: nil
+        ) { () throws(Ext4Error) in
+            try volume.write(bytes, to: inode(node), at: offset)
+        }
+        guard isDone else { return }
+        node.contents.write(bytes, at: offset)
+        node.modificationTime = clock.now
+        if random.chance(20) { read(node) }
+    }
+
+    /// Somewhere where maps are deep.
+    private func farOffset() -> UInt64 {
+        let perBlock = blockSize / 4
+        let borders = [
+            12, 12 + perBlock, 12 + perBlock + perBlock * perBlock, 1000, 40_000, 1 << 20,
+        ]
+        let border = borders[random.below(borders.count)] * blockSize
+        return border + UInt64(random.below(100_000)) - min(border, 50_000)
+    }
+
+    private func read(_ node: ModelNode) {
+        let size = node.contents.size
+        let offset = UInt64(random.below(Int(min(size, 1 << 40)) + 1))
+        let count = 1 + random.below(20_000)
+        var comparison = ModelComparison(of: volume)
+        do {
+            try comparison.comparePart(
+                node, inode(node), offset, count, "inode \(node.number)")
+        } catch {
+            fail("read \(node.number): \(error)")
+        }
+        if !comparison.differences.isEmpty {
+            fail(comparison.differences.joined(separator: "; "))
+        }
+    }
+
+    func truncate() {
+        guard let node = someFile() else { return }
+        let size = node.contents.size
+        let new: UInt64
+        switch random.below(7) {
+        case 0: new = 0
+        case 1...3: new = UInt64(random.below(Int(min(size, 1 << 40)) + 1))
+        case 4: new = size + UInt64(random.below(100_000))
+        case 5: new = size / blockSize * blockSize
+        default: new = hasFarOffsets ? farOffset() : size
+        }
+        setSize(of: node, to: new)
+    }
+
+    func setSize(of node: ModelNode, to size: UInt64) {
+        var changes = AttributeChanges()
+        changes.size = size
+        // A time makes it more than a size that stays: nothing is left out.
+        changes.modificationTime = .now
+        let isDone = attempt(
+            "truncate \(node.number) from \(node.contents.size) to \(size)", expecting: nil
+        ) { () throws(Ext4Error) in
+            try volume.setAttributes(changes, of: inode(node))
+        }
+        guard isDone else { return }
+        node.contents.resize(to: size)
+        node.modificationTime = clock.now
+    }
+
+    func changeRange() {
+        guard let node = someFile() else { return }
+        let size = node.contents.size
+        var start = UInt64(random.below(Int(min(size, 1 << 30)) + 50_000))
+        var end = start + 1 + UInt64(random.below(60_000))
+        if random.chance(50) {
+            start = start / blockSize * blockSize
+            end = start + blockSize * UInt64(1 + random.below(12))
+        }
+        let changes: [RangeChange] = [
+            .allocate(keepsSize: false), .allocate(keepsSize: true), .punchHole, .punchHole,
+            .zero(keepsSize: false), .zero(keepsSize: true), .collapse, .insert,
+        ]
+        let change = changes[random.below(changes.count)]
+        let isWhole = start % blockSize == 0 && end % blockSize == 0
+        var expected: Ext4Error?
+        if !isUsingExtents, change != .punchHole {
+            expected = .notSupported
+        } else if change == .collapse, !isWhole || end >= size {
+            expected = .invalidArgument
+        } else if change == .insert, !isWhole || start >= size {
+            expected = .invalidArgument
+        }
+        let isDone = attempt(
+            "\(change) \(start)..<\(end) of \(node.number), size \(size)", expecting: expected
+        ) { () throws(Ext4Error) in
+            try volume.change(change, of: inode(node), at: start, count: end - start)
+        }
+        guard isDone else { return }
+        node.modificationTime = clock.now
+        switch change {
+        case .allocate(let keepsSize):
+            if !keepsSize { node.contents.resize(to: max(size, end)) }
+        case .punchHole: node.contents.clear(start, end)
+        case .zero(let keepsSize):
+            node.contents.clear(start, end)
+            if !keepsSize { node.contents.resize(to: max(size, end)) }
+        case .collapse:
+            node.contents.shift(from: end, by: -Int64(end - start))
+        case .insert:
+            node.contents.shift(from: start, by: Int64(end - start))
+        }
+    }
+
+    // MARK: Attributes
+
+    func changeAttribute() {
+        let node = (random.chance(70) ? someFile() : random.element(of: directories)) ?? root
+        let prefixes = ["user.", "trusted.", "security."]
+        let name = FileName(
+            prefixes[random.below(3)] + "a\(random.below(8))"
+                + String(repeating: "z", count: random.chance(10) ? 40 : 0))
+        if random.chance(30) {
+            let expected: Ext4Error? = node.attributes[name] == nil ? .noAttribute : nil
+            let isDone = attempt("removexattr \(name) of \(node.number)", expecting: expected) {
+                () throws(Ext4Error) in
+                try volume.removeExtendedAttribute(name, of: inode(node))
+            }
+            if isDone { node.attributes[name] = nil }
+            return
+        }
+        let lengths = [0, 1, 10, 40, 100, 300, 900, 3000]
+        var value = random.bytes(random.below(lengths[random.below(lengths.count)] + 1))
+        if random.chance(4), volume.superblock.incompatible.contains(.eaInode) {
+            value = random.bytes(random.below(30_000))
+        }
+        // Values that several have alike, so that blocks are shared.
+        if random.chance(40) { value = [UInt8](repeating: 7, count: 200 * random.below(4)) }
+        // How much fits depends on what else is there.
+        let isDone = attempt(
+            "setxattr \(name) \(value.count) of \(node.number)", expecting: nil,
+            orEither: [.noSpace]
+        ) { () throws(Ext4Error) in
+            try volume.setExtendedAttribute(name, to: value, of: inode(node))
+        }
+        if isDone { node.attributes[name] = value }
+    }
+
+    func changeMode() {
+        let everything = files.isEmpty || random.chance(30) ? directories : files
+        guard let node = random.element(of: everything), node !== root else { return }
+        var changes = AttributeChanges()
+        var mode = node.mode.rawValue
+        switch random.below(3) {
+        case 0:
+            let permissions = UInt16(random.below(0o10000))
+            changes.permissions = permissions
+            mode = mode & 0o170000 | permissions
+        case 1:
+            changes.userID = UInt32(random.below(100_000))
+            changes.groupID = UInt32(random.below(100_000))
+            if node.type == .regular {
+                mode &= ~0o4000
+                if mode & 0o010 != 0 { mode &= ~0o2000 }
+            }
+        default:
+            let time = Timestamp(
+                seconds: Int64(random.below(2_000_000_000)),
+                nanoseconds: UInt32(random.below(1_000_000_000)))
+            let cut = volume.superblock.inodeSize < 156 ? Timestamp(seconds: time.seconds) : time
+            changes.modificationTime = .at(cut)
+            changes.accessTime = .now
+        }
+        let isDone = attempt("setattr of \(node.number)", expecting: nil) {
+            () throws(Ext4Error) in
+            try volume.setAttributes(changes, of: inode(node))
+        }
+        guard isDone else { return }
+        node.mode = FileMode(rawValue: mode)
+        node.userID = changes.userID ?? node.userID
+        node.groupID = changes.groupID ?? node.groupID
+        if case .at(let time) = changes.modificationTime { node.modificationTime = time }
+    }
+
+    func changeFlags() {
+        guard let node = random.element(of: random.chance(70) ? files : directories),
+            node.type == .regular || node.isDirectory, node !== root
+        else { return }
+        if random.chance(60) {
+            let flags: InodeFlags = random.chance(50) ? [.noDump] : [.noDump, .noAccessTime]
+            setFlags(random.chance(30) ? [] : flags, of: node)
+            return
+        }
+        // What must not be changed is not.
+        setFlags([.immutable], of: node)
+        _ = attempt("chmod of immutable \(node.number)", expecting: .notPermitted) {
+            () throws(Ext4Error) in
+            var changes = AttributeChanges()
+            changes.permissions = 0o777
+            try volume.setAttributes(changes, of: inode(node))
+        }
+        if node.isDirectory {
+            _ = attempt("create in immutable \(node.number)", expecting: .notPermitted) {
+                () throws(Ext4Error) in
+                _ = try volume.create(
+                    "new", in: inode(node), NewInode(mode: FileMode(rawValue: 0o100644)))
+            }
+        } else {
+            _ = attempt("write to immutable \(node.number)", expecting: .notPermitted) {
+                () throws(Ext4Error) in try volume.write([1], to: inode(node), at: 0)
+            }
+            setFlags([.appendOnly], of: node)
+            _ = attempt("overwrite append-only \(node.number)", expecting: .notPermitted) {
+                () throws(Ext4Error) in
+                try volume.change(.punchHole, of: inode(node), at: 0, count: 1)
+            }
+        }
+        setFlags([], of: node)
+    }
+
+    private func setFlags(_ flags: InodeFlags, of node: ModelNode) {
+        let isDone = attempt("set flags \(flags.rawValue) of \(node.number)", expecting: nil) {
+            () throws(Ext4Error) in
+            let inode = try inode(node)
+            try volume.setFlags(
+                inode.flags.subtracting(Self.modelledFlags).union(flags), of: inode)
+        }
+        if isDone { node.flags = flags }
+    }
+}
