@@ -87,6 +87,11 @@ let package = Package(
         // Journals that the kernel and debugfs left dirty. Needs e2fsprogs; as root it mounts.
         .testTarget(
             name: "Ext4JournalTests", dependencies: ["Ext4", "Ext4Host"], swiftSettings: settings),
+        // Volumes that are written, cut off, filled up and starved of a device. Needs e2fsprogs;
+        // as root it mounts.
+        .testTarget(
+            name: "Ext4WriteTests", dependencies: ["Ext4", "Ext4Host", "Ext4Verify"],
+            swiftSettings: settings),
         // Damaged volumes, and the finds of the fuzzer; shares its sources with `scripts/fuzz`.
         .testTarget(
             name: "MalformedImageTests", dependencies: ["Ext4", "Ext4Host", "Ext4Verify"],

@@ -55,13 +55,15 @@ final class Scratch: Sendable {
 enum TestImage {
     static let poison: UInt8 = 0xA5
 
-    static func make(_ options: String, megabytes: Int) throws -> TestDevice {
+    static func make(
+        _ options: String, megabytes: Int, extended: String = ""
+    ) throws -> TestDevice {
         let scratch = try Scratch()
         let image = scratch.path("image")
         try shell(
             """
             head -c \(megabytes)M /dev/zero | tr '\\0' '\\245' > $1
-            mke2fs -q -F -E nodiscard,lazy_itable_init=0 \(options) $1
+            mke2fs -q -F -E nodiscard,lazy_itable_init=0\(extended) \(options) $1
             """, image)
         return try TestDevice(path: image)
     }

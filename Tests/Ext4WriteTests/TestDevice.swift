@@ -79,7 +79,8 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
             let piece = 1 << 16
             for start in stride(from: 0, to: Int(byteCount), by: piece) {
                 let count = min(piece, Int(byteCount) - start)
-                let isZero = unsafe storage.load(fromByteOffset: start, as: UInt64.self) == 0
+                let isZero =
+                    unsafe storage.load(fromByteOffset: start, as: UInt64.self) == 0
                     && memcmp(storage + start, storage + start + 8, count - 8) == 0
                 if isZero { continue }
                 guard unsafe pwrite(descriptor, storage + start, count, off_t(start)) == count

@@ -8,8 +8,13 @@ final class Workload {
     /// A clock that stands still during an operation.
     final class Clock: Sendable {
         private let seconds = Atomic<Int64>(1_600_000_000)
+        let nanoseconds: UInt32
+
+        /// Inodes of 128 bytes have whole seconds.
+        init(isWhole: Bool = false) { nanoseconds = isWhole ? 0 : 123_456_789 }
+
         var now: Timestamp {
-            Timestamp(seconds: seconds.load(ordering: .relaxed), nanoseconds: 123_456_789)
+            Timestamp(seconds: seconds.load(ordering: .relaxed), nanoseconds: nanoseconds)
         }
         func advance() { seconds.add(1, ordering: .relaxed) }
     }

@@ -98,14 +98,17 @@ final class InodeTable: Sendable {
     /// `body` only sets fields: it runs under the inode's short lock. When the handle fails, the
     /// record is what it was.
     ///
-    /// - Parameter isData: whether `fdatasync` has to wait for the change.
+    /// - Parameters:
+    ///   - isData: whether `fdatasync` has to wait for the change.
+    ///   - isUndone: false for a caller that takes the change back itself.
     func update(
-        _ inode: Inode, isData: Bool = true, in handle: inout Handle,
+        _ inode: Inode, isData: Bool = true, isUndone: Bool = true, in handle: inout Handle,
         _ body: (inout InodeRecord) throws(Ext4Error) -> Void
     ) throws(Ext4Error) {
         let (buffer, offset) = try place(of: inode.number)
         let old = try inode.change(
             reader.superblock, to: buffer, at: offset, isData: isData, in: &handle, body)
+        guard isUndone else { return }
         let superblock = reader.superblock
         handle.onFailure { handle in
             // `i_dtime` of an orphan is a link of the list, which may have changed since.

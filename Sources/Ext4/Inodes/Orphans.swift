@@ -81,7 +81,7 @@ final class Orphans: Sendable {
                 return true
             }
             let next = state.chain.first?.rawValue ?? 0
-            try table.update(inode, in: &handle) {
+            try table.update(inode, isUndone: false, in: &handle) {
                 $0[InodeRecord.Layout.deletionTime] = next
             }
             setHead(&handle, number)
@@ -109,12 +109,20 @@ final class Orphans: Sendable {
                 guard let position = state.chain.firstIndex(of: number) else { break }
                 let next =
                     position + 1 < state.chain.count ? state.chain[position + 1] : InodeNumber(0)
+                // Read before anything is changed: then nothing fails any more.
+                let own = try table.place(of: number).buffer
                 if position == 0 {
                     setHead(&handle, next)
                 } else {
                     let before = try table.inode(state.chain[position - 1])
-                    try table.update(before, in: &handle) {
+                    try table.update(before, isUndone: false, in: &handle) {
                         $0[InodeRecord.Layout.deletionTime] = next.rawValue
+                    }
+                }
+                // A link of the chain is no time of deletion: the inode may live on.
+                try withExtendedLifetime(own) { () throws(Ext4Error) in
+                    try table.update(inode, isUndone: false, in: &handle) {
+                        $0[InodeRecord.Layout.deletionTime] = 0
                     }
                 }
                 state.chain.remove(at: position)

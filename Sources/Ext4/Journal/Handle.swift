@@ -12,6 +12,8 @@ struct Handle: ~Copyable {
     /// Blocks that were promised room in the log and not used yet.
     private(set) var credits: Int
     private var undo: [Undo] = []
+    /// Whether `rollBack` is at work: what it changes is not to be undone.
+    private var isRollingBack = false
     /// Blocks of metadata that are free once the closure has succeeded.
     private var released: [(block: BlockNumber, cache: BufferCache)] = []
 
@@ -130,6 +132,7 @@ struct Handle: ~Copyable {
         isRollingBack = true
         completion = []
         released = []
+        isRollingBack = true
         while let last = undo.popLast() {
             switch last {
             case .contents(let buffer, let offset, let bytes, let seal):
