@@ -19,8 +19,6 @@ struct Handle: ~Copyable {
 
     /// What is left to do once the closure has succeeded.
     private var completion: [(inout Handle) -> Void] = []
-    /// Changes that take others back are not taken back themselves.
-    private var isRollingBack = false
 
     private enum Undo {
         case contents(Buffer, offset: Int, [UInt8], Buffer.Seal)
@@ -132,7 +130,6 @@ struct Handle: ~Copyable {
         isRollingBack = true
         completion = []
         released = []
-        isRollingBack = true
         while let last = undo.popLast() {
             switch last {
             case .contents(let buffer, let offset, let bytes, let seal):
