@@ -20,6 +20,9 @@ struct WrittenAttributesTests {
                     if i % 100 == 99 { try volume.sync() }
                 }
                 try model.compare(with: volume)
+                // A short target is told from blocks of attributes.
+                let link = try volume.inode(atPath: "link", followingSymlinks: false)
+                #expect(try volume.symlinkTarget(of: link) == Array("file0".utf8))
             }
             let kernel = try image.mounted(readOnly: true) { try AttributeListing.kernel($0) }
             #expect(kernel.differences(from: model.expected) == [])
@@ -125,6 +128,61 @@ struct WrittenAttributesTests {
         }
     }
 
+    /// The kernel gives equal large values one inode, and so whole blocks that name it are shared.
+    @Test(arguments: ["-t ext4 -b 4096 -I 128", "-t ext4 -b 1024 -I 256"])
+    func valuesThatTheKernelShares(_ options: String) throws {
+        let image = try KernelImage(
+            options.split(separator: " ").map(String.init) + ["-O", "ea_inode"], mebibytes: 32)
+        let paths = (0..<9).map { "file\($0)" }
+        let free = try freeCounts(image)
+        let large = [UInt8](repeating: 0x41, count: 20_000)
+        let middle = [UInt8](repeating: 0x42, count: 300)
+        try image.mounted { root in
+            for path in paths {
+                try KernelImage.shell(
+                    """
+                    touch "$1"
+                    setfattr -n user.middle -v "$(head -c 300 /dev/zero | tr '\\0' B)" "$1"
+                    setfattr -n user.other -v "$(head -c 300 /dev/zero | tr '\\0' B)" "$1"
+                    python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.large", b"A" * 20000)' "$1"
+                    """, "\(root)/\(path)")
+            }
+        }
+        var expected = AttributeListing()
+        let names = ["user.middle", "user.other", "user.large"].map { Array($0.utf8) }
+        for path in paths {
+            expected.files[path] = [names[0]: middle, names[1]: middle, names[2]: large]
+        }
+        try image.written { volume in
+            #expect(try AttributeListing.engine(volume).differences(from: expected) == [])
+            #expect(try counts(volume, paths).values.allSatisfy { $0 > 1 })
+            for (index, path) in paths.enumerated() {
+                let inode = try volume.inode(atPath: path)
+                switch index % 4 {
+                case 0:
+                    // A block of its own, which names the value too.
+                    try volume.setExtendedAttribute("user.other", to: [1], of: inode)
+                    expected.files[path]?[names[1]] = [1]
+                case 1:
+                    try volume.removeExtendedAttribute("user.large", of: inode)
+                    expected.files[path]?[names[2]] = nil
+                case 2:
+                    try volume.setExtendedAttribute("user.large", to: middle + large, of: inode)
+                    expected.files[path]?[names[2]] = middle + large
+                default: break
+                }
+            }
+        }
+        let seen = try image.mounted(readOnly: true) { try AttributeListing.kernel($0) }
+        #expect(seen.differences(from: expected) == [])
+        try image.written { volume in
+            for path in paths[..<5] { try volume.unlink(FileName(path), in: volume.root()) }
+            try volume.sync()
+            for path in paths[5...] { try volume.unlink(FileName(path), in: volume.root()) }
+        }
+        #expect(try freeCounts(image) == free)
+    }
+
     @Test func sharedBlocksOfManyThreads() throws {
         let image = try KernelImage(["-t", "ext4", "-b", "1024", "-O", "ea_inode"], mebibytes: 32)
         let paths = (0..<8).map { "file\($0)" }
@@ -207,6 +265,40 @@ struct WrittenAttributesTests {
             #expect(try volume.requireWriting().blocks.freeBlocks == free)
         }
         try model.compare(with: try image.volume())
+    }
+
+    /// Values until nothing fits any more: what was taken for the last one is given back.
+    @Test(arguments: ["-t ext4 -b 1024 -O ea_inode", "-t ext2 -b 1024 -O ea_inode", "-t ext2"])
+    func aFullVolumeStaysSound(_ options: String) throws {
+        let image = try KernelImage(
+            options.split(separator: " ").map(String.init) + ["-N", "4096"], mebibytes: 5)
+        var expected = AttributeListing()
+        try image.written { volume in
+            let root = try volume.root()
+            var refusals = 0
+            var index = 0
+            while refusals < 20 {
+                index += 1
+                let path = "file\(index)"
+                let size = options.contains("ea_inode") ? 65536 >> (refusals % 7) : 800
+                let value = [UInt8](repeating: UInt8(index & 255), count: size - index / 256)
+                let user = Credentials(userID: 5, groupID: 5)
+                do {
+                    let inode = try volume.create(
+                        FileName(path), in: root, NewInode(mode: FileMode(rawValue: 0o100644)),
+                        by: user)
+                    try volume.setExtendedAttribute("user.x", to: value, of: inode, by: user)
+                    expected.files[path] = [Array("user.x".utf8): value]
+                } catch {
+                    guard error as? Ext4Error == .noSpace else { throw error }
+                    refusals += 1
+                }
+            }
+            #expect(try AttributeListing.engine(volume).differences(from: expected) == [])
+        }
+        let seen = try image.mounted(readOnly: true) { try AttributeListing.kernel($0) }
+        #expect(seen.differences(from: expected) == [])
+        #expect(seen.files.count > 50)
     }
 
     @Test func whatIsRefused() throws {
