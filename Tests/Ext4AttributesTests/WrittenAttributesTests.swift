@@ -267,6 +267,51 @@ struct WrittenAttributesTests {
         try model.compare(with: try image.volume())
     }
 
+    @Test func sharesOfWhatFailedAreGivenBack() throws {
+        let image = try KernelImage(["-t", "ext4", "-b", "1024"])
+        let value = [UInt8](repeating: 7, count: 300)
+        let paths = ["a", "b", "c"]
+        try image.written { volume in
+            let root = try volume.root()
+            for path in paths {
+                _ = try volume.create(
+                    FileName(path), in: root, NewInode(mode: FileMode(rawValue: 0o100644)))
+            }
+            for path in paths[..<2] {
+                try volume.setExtendedAttribute("user.s", to: value, of: volume.inode(atPath: path))
+            }
+            let name = AttributeName(prefix: .user, rest: [0x73])
+            func fail(_ path: String, _ value: [UInt8]?) throws {
+                let inode = try volume.inode(atPath: path)
+                #expect(throws: Ext4Error.busy) {
+                    try volume.change { (handle, _) throws(Ext4Error) in
+                        if let value {
+                            try volume.set(
+                                name, to: value, of: inode, for: .privileged, in: &handle
+                            ) { _ in }
+                        } else {
+                            _ = try volume.remove(name, of: inode, in: &handle) { _ in }
+                        }
+                        throw .busy
+                    }
+                }
+                #expect(try counts(volume, paths).values.sorted() == [2])
+            }
+            // A share that was taken, one that would have been given up, and both.
+            try fail("c", value)
+            try fail("a", nil)
+            try fail("a", [UInt8](repeating: 8, count: 300))
+            // Of two who share, one changes: the other keeps what it has.
+            let other = [UInt8](repeating: 9, count: 300)
+            try volume.setExtendedAttribute("user.s", to: other, of: volume.inode(atPath: "a"))
+            #expect(try volume.extendedAttribute("user.s", of: volume.inode(atPath: "b")) == value)
+            #expect(try counts(volume, paths).values.sorted() == [1, 1])
+            // Back again: the block that it had alone is freed, and the share is the second one.
+            try volume.setExtendedAttribute("user.s", to: value, of: volume.inode(atPath: "a"))
+            #expect(try counts(volume, paths).values.sorted() == [2])
+        }
+    }
+
     /// Values until nothing fits any more: what was taken for the last one is given back.
     @Test(arguments: ["-t ext4 -b 1024 -O ea_inode", "-t ext2 -b 1024 -O ea_inode", "-t ext2"])
     func aFullVolumeStaysSound(_ options: String) throws {
