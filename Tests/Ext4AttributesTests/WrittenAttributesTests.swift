@@ -343,7 +343,7 @@ struct WrittenAttributesTests {
         }
         let seen = try image.mounted(readOnly: true) { try AttributeListing.kernel($0) }
         #expect(seen.differences(from: expected) == [])
-        #expect(seen.files.count > 50)
+        #expect(seen.files.count > 30)
     }
 
     @Test func whatIsRefused() throws {
