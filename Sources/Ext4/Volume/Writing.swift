@@ -88,7 +88,10 @@ extension Volume {
                     try body(&handle, writing)
                 }
             } catch {
-                guard error == .noSpace, writing.blocks.hasBlocksAwaitingCommit else { throw error }
+                guard error == .noSpace,
+                    writing.blocks.hasBlocksAwaitingCommit
+                        || writing.inodes.hasInodesAwaitingCommit
+                else { throw error }
                 try writing.journal.commitRunning()
                 return try writing.journal.withHandle(credits: credits) {
                     (handle) throws(Ext4Error) in
