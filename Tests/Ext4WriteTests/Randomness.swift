@@ -25,7 +25,7 @@ struct Randomness {
     /// Bytes that tell where they are from, so that a mix-up shows.
     mutating func bytes(_ count: Int) -> [UInt8] {
         var word = next()
-        return [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+        return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             for index in 0..<count {
                 if index % 8 == 0 { word = word &* 6_364_136_223_846_793_005 &+ 1 }
                 // Never the poison, which stands for what was not written.

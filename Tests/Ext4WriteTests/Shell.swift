@@ -39,7 +39,7 @@ final class Scratch: Sendable {
         // Images are written and read as a whole again and again: in memory, where that is.
         let memory = "/dev/shm"
         let base =
-            access(memory, W_OK) == 0 ? memory : FileManager.default.temporaryDirectory.path
+            unsafe access(memory, W_OK) == 0 ? memory : FileManager.default.temporaryDirectory.path
         root = "\(base)/swift-ext4-write-\(UUID().uuidString)"
         try FileManager.default.createDirectory(
             atPath: root, withIntermediateDirectories: true)

@@ -52,7 +52,7 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
 
     /// Takes over the contents of a file.
     convenience init(path: String) throws {
-        let descriptor = open(path, O_RDONLY)
+        let descriptor = unsafe open(path, O_RDONLY)
         guard descriptor >= 0 else { throw Failed(description: "open \(path): \(errno)") }
         defer { close(descriptor) }
         let size = Int(lseek(descriptor, 0, SEEK_END))
@@ -69,7 +69,7 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
 
     /// Writes the contents to a file, with holes where there are zeros.
     func save(to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         guard descriptor >= 0 else { throw Failed(description: "create \(path): \(errno)") }
         defer { close(descriptor) }
         guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
