@@ -46,7 +46,7 @@ extension Session {
     }
 
     /// The size of `struct fuse_out_header`, which is all of a reply that is an error.
-    private static let replyHeadSize = 16
+    static let replyHeadSize = 16
 
     private func fill(_ answer: inout ext4_fuse_statx, from file: Inode) {
         let inode = file.attributes

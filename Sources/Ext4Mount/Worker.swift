@@ -118,12 +118,23 @@ final class Worker {
             && request.size >= 72
             && memory.loadUnaligned(fromByteOffset: 60, as: UInt32.self)
                 & EXT4_FUSE_WRITE_KILL_SUIDGID.rawValue != 0
-        guard head.opcode == EXT4_FUSE_STATX.rawValue else {
+        switch head.opcode {
+        case EXT4_FUSE_STATX.rawValue:
+            var answer = session.extendedStatus(head)
+            unsafe write(descriptor, &answer, Int(answer.length))
+        case EXT4_FUSE_TMPFILE.rawValue:
+            let size = MemoryLayout<ext4_fuse_request>.size
+            guard unsafe request.size >= size + MemoryLayout<ext4_fuse_create>.size
+            else { return }
+            let wanted = unsafe memory.loadUnaligned(
+                fromByteOffset: size, as: ext4_fuse_create.self)
+            var answer = session.createUnnamed(head, wanted)
+            let written = unsafe write(descriptor, &answer, Int(answer.length))
+            // The caller was interrupted, and the kernel dropped the answer.
+            if written < 0, answer.error == 0 { session.forget(answer.node, 1) }
+        default:
             unsafe fuse_session_process_buf(fuse, &request)
-            return
         }
-        var answer = session.extendedStatus(head)
-        unsafe write(descriptor, &answer, Int(answer.length))
     }
 
     /// Waits for the next request; false when there will be none.
