@@ -66,7 +66,8 @@ struct VolumeFixture {
         while offset < blockSize {
             let record = try DirectoryRecord(
                 parsing: unsafe image.span.bytes.extracting(base..<base + blockSize), at: offset,
-                end: blockSize, superblock: sound.superblock, hasHash: false, place: .init())
+                end: blockSize, format: DirectoryFormat(sound.superblock), hasHash: false,
+                place: .init())
             let found = image[(base + record.name.lowerBound)..<(base + record.name.upperBound)]
             if found.elementsEqual(name.utf8) { return base + offset }
             offset = record.end

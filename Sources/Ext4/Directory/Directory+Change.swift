@@ -13,7 +13,7 @@ extension Directory {
 
     /// Checks that a leaf ends as one of this volume does, so that its tail is not taken for room.
     func checkTail(_ bytes: RawSpan, of block: LogicalBlock) throws(Ext4Error) {
-        guard reader.superblock.hasMetadataChecksums, !DirectoryRecord.hasTail(bytes) else {
+        guard format.hasChecksums, !DirectoryRecord.hasTail(bytes) else {
             return
         }
         throw .corrupt(
@@ -27,10 +27,10 @@ extension Directory {
         _ name: RawSpan, _ target: DirectoryRecord.Target, at room: Int, in buffer: Buffer,
         _ handle: inout Handle
     ) {
-        let superblock = reader.superblock
+        let format = format
         takeBackHeader(at: room, of: buffer, in: &handle)
         handle.modify(buffer, seal: leafSeal) { bytes in
-            DirectoryRecord.add(name, target, at: room, in: &bytes, superblock: superblock)
+            DirectoryRecord.add(name, target, at: room, in: &bytes, format: format)
         }
     }
 
@@ -39,7 +39,7 @@ extension Directory {
     func remove(at location: Location, in handle: inout Handle) throws(Ext4Error)
         -> DirectoryRecord.Target
     {
-        let superblock = reader.superblock
+        let format = format
         let record = try record(at: location)
         let entry = record.start..<record.end
         let buffer = location.buffer
@@ -50,7 +50,7 @@ extension Directory {
         if let before = location.before { takeBackHeader(at: before, of: buffer, in: &handle) }
         handle.modify(buffer, seal: seal(of: location.block)) { bytes in
             DirectoryRecord.remove(
-                entry, before: location.before, in: &bytes, superblock: superblock)
+                entry, before: location.before, in: &bytes, format: format)
         }
         return DirectoryRecord.Target(inode: record.inode, type: record.type)
     }
@@ -59,12 +59,12 @@ extension Directory {
     func replace(
         _ target: DirectoryRecord.Target, at location: Location, in handle: inout Handle
     ) throws(Ext4Error) -> DirectoryRecord.Target {
-        let superblock = reader.superblock
+        let format = format
         let record = try record(at: location)
         takeBackHeader(at: record.start, of: location.buffer, in: &handle)
         handle.modify(location.buffer, seal: seal(of: location.block)) { bytes in
             DirectoryRecord.setTarget(
-                target, at: record.start, in: &bytes, superblock: superblock)
+                target, at: record.start, in: &bytes, format: format)
         }
         return DirectoryRecord.Target(inode: record.inode, type: record.type)
     }

@@ -41,14 +41,14 @@ extension Directory {
     private func checkInsertion(of name: RawSpan, _ inode: InodeNumber) throws(Ext4Error) {
         guard name.byteCount <= FileName.maximumLength else { throw .nameTooLong }
         guard name.byteCount > 0, inode.rawValue > 0,
-            inode.rawValue <= reader.superblock.inodesCount
+            inode.rawValue <= format.inodesCount
         else { throw .invalidArgument }
         guard !flags.contains(.encrypted) else { throw .noKey }
         // Names that differ in case only are the same there, and the index is by the folded name;
         // which Unicode tables fold it, this engine does not have.
         guard !flags.contains(.casefold) else { throw .notSupported }
         // The kernel does not let such an inode be: checksums came long after the index.
-        guard isIndexed || !flags.contains(.index) || !reader.superblock.hasMetadataChecksums
+        guard isIndexed || !flags.contains(.index) || !format.hasChecksums
         else {
             throw .corrupt(
                 .inode, at: .init(inode: owner.inode),
@@ -89,12 +89,12 @@ extension Directory {
         with name: RawSpan, _ target: DirectoryRecord.Target, to buffer: Buffer,
         in handle: inout Handle
     ) {
-        let superblock = reader.superblock
+        let format = format
         handle.modify(buffer, seal: leafSeal) { bytes in
             DirectoryRecord.write(
-                target, name: name, length: DirectoryRecord.entriesEnd(superblock), at: 0,
-                in: &bytes, superblock: superblock)
-            DirectoryRecord.writeTail(in: &bytes, superblock: superblock)
+                target, name: name, length: format.entriesEnd, at: 0,
+                in: &bytes, format: format)
+            DirectoryRecord.writeTail(in: &bytes, format: format)
         }
     }
 
@@ -113,7 +113,7 @@ extension Directory {
         in handle: inout Handle, grow: Grow
     ) throws(Ext4Error) {
         guard let added = hash.hash(of: name)?.major else { throw .notSupported }
-        let superblock = reader.superblock
+        let version = reader.superblock.defaultHashVersion
         let only = LogicalBlock(0)
         let buffer = try self.buffer(of: only)
         let (parent, split) = try buffer.withBytes { (bytes) throws(Ext4Error) in
@@ -134,8 +134,8 @@ extension Directory {
         handle.modify(buffer, seal: .htreeNode(owner, isRoot: true)) { bytes in
             HTreeNode.writeRoot(
                 itself: owner.inode, parent: parent,
-                hashVersion: superblock.defaultHashVersion,
-                leaves: [(0, lower.0), (split.bound, upper.0)], in: &bytes, superblock: superblock)
+                hashVersion: version,
+                leaves: [(0, lower.0), (split.bound, upper.0)], in: &bytes, format: format)
         }
     }
 
@@ -147,7 +147,7 @@ extension Directory {
     ) {
         let first = LogicalBlock(0)
         let itself = try record(bytes, at: 0, of: first)
-        guard itself.end < reader.superblock.blockSize else { throw missingDots }
+        guard itself.end < format.blockSize else { throw missingDots }
         let parent = try record(bytes, at: itself.end, of: first)
         func isDots(_ record: DirectoryRecord, _ count: Int) -> Bool {
             record.inode.rawValue != 0 && record.name.count == count
@@ -170,12 +170,13 @@ extension Directory {
         _ buffer: Buffer, owner: BlockOwner, parent: InodeNumber, superblock: Superblock,
         in handle: inout Handle
     ) {
+        let format = DirectoryFormat(superblock)
         handle.modify(buffer, seal: .directoryLeaf(owner)) { bytes in
             bytes.clear()
             DirectoryRecord.writeDots(
                 itself: owner.inode, parent: parent,
-                end: DirectoryRecord.entriesEnd(superblock), in: &bytes, superblock: superblock)
-            DirectoryRecord.writeTail(in: &bytes, superblock: superblock)
+                end: format.entriesEnd, in: &bytes, format: format)
+            DirectoryRecord.writeTail(in: &bytes, format: format)
         }
     }
 }

@@ -18,7 +18,7 @@ extension Directory {
     func replace(
         _ name: RawSpan, inode: InodeNumber, type: FileType, in handle: inout Handle
     ) throws(Ext4Error) -> (inode: InodeNumber, type: FileType) {
-        guard inode.rawValue > 0, inode.rawValue <= reader.superblock.inodesCount else {
+        guard inode.rawValue > 0, inode.rawValue <= format.inodesCount else {
             throw .invalidArgument
         }
         let location = try locateToChange(name)

@@ -24,9 +24,13 @@ extension Directory {
     func scan(
         _ bytes: RawSpan, of block: LogicalBlock, for name: RawSpan, needing size: Int? = nil
     ) throws(Ext4Error) -> Scan {
-        try scan(bytes, of: block, needing: size) { start, length in
-            length == name.byteCount
-                && bytes.extracting(start..<start &+ length).isEqual(to: name)
+        // Most names that share their beginning and their length differ at the end.
+        let count = name.byteCount
+        let last = Field<UInt64>.le(max(count &- 8, 0))
+        let end = count >= 8 ? name[last] : 0
+        return try scan(bytes, of: block, needing: size) { start, length in
+            length == count && (count < 8 || bytes[last.at(start)] == end)
+                && bytes.extracting(start..<start &+ count).isEqual(to: name)
         }
     }
 
@@ -37,37 +41,41 @@ extension Directory {
         _ bytes: RawSpan, of block: LogicalBlock, needing size: Int? = nil,
         _ isWanted: (_ start: Int, _ length: Int) -> Bool
     ) throws(Ext4Error) -> Scan {
-        let blockSize = reader.superblock.blockSize
-        let inodesCount = reader.superblock.inodesCount
-        let hasHashes = hasHashes
+        let inodesCount = format.inodesCount
+        let isWide = format.blockSize >= 65536
+        let hashSize = hasHashes ? DirectoryRecord.hashSize : 0
         // The tail looks like an unused entry, but is not free; where this engine adds entries,
-        // `buffer(of:)` or `checkRoom` has made sure that it is there.
-        let end = size == nil ? blockSize : DirectoryRecord.entriesEnd(reader.superblock)
+        // `checkTail` has made sure that it is there.
+        let end = size == nil ? bytes.byteCount : format.entriesEnd
         let needed = size ?? .max
-        var scan = Scan()
+        var before = -1
+        var room = -1
         var offset = 0
         while offset < end {
-            guard end &- offset >= DirectoryRecord.headerSize else {
+            let left = end &- offset
+            guard left >= DirectoryRecord.headerSize else {
                 throw broken(bytes, at: offset, end: end, of: block)
             }
-            let header = DirectoryRecord.Header(bytes, at: offset, blockSize: blockSize)
-            guard
-                header.isSound(
-                    room: end &- offset, inodesCount: inodesCount, hasHash: hasHashes)
-            else { throw broken(bytes, at: offset, end: end, of: block) }
-            if header.inode != 0,
-                isWanted(offset &+ DirectoryRecord.headerSize, header.nameLength)
-            {
-                scan.found = offset
-                return scan
+            let header = DirectoryRecord.Header(bytes, at: offset, isWide: isWide)
+            guard header.isSound(room: left, inodesCount: inodesCount, hashSize: hashSize) else {
+                throw broken(bytes, at: offset, end: end, of: block)
             }
-            if scan.room == nil, header.length &- header.used(hasHash: hasHashes) >= needed {
-                scan.room = offset
+            if header.inode == 0 {
+                if room < 0, header.length >= needed { room = offset }
+            } else {
+                if isWanted(offset &+ DirectoryRecord.headerSize, header.nameLength) {
+                    return Scan(
+                        found: offset, before: before < 0 ? nil : before,
+                        room: room < 0 ? nil : room)
+                }
+                if room < 0, header.length &- header.size(hashSize: hashSize) >= needed {
+                    room = offset
+                }
             }
-            scan.before = offset
+            before = offset
             offset &+= header.length
         }
-        return scan
+        return Scan(room: room < 0 ? nil : room)
     }
 
     /// What is wrong with the entry at `offset`, in the words of the parser.
@@ -77,7 +85,7 @@ extension Directory {
         let place = Corruption.Place(inode: owner.inode, logicalBlock: block)
         do throws(Ext4Error) {
             _ = try DirectoryRecord(
-                parsing: bytes, at: offset, end: end, superblock: reader.superblock,
+                parsing: bytes, at: offset, end: end, format: format,
                 hasHash: hasHashes, place: place)
             return .corrupt(.directoryBlock, at: place, .truncated)
         } catch {
@@ -90,8 +98,8 @@ extension Directory {
         -> DirectoryRecord
     {
         try DirectoryRecord(
-            parsing: bytes, at: start, end: reader.superblock.blockSize,
-            superblock: reader.superblock, hasHash: hasHashes,
+            parsing: bytes, at: start, end: format.blockSize,
+            format: format, hasHash: hasHashes,
             place: .init(inode: owner.inode, logicalBlock: block))
     }
 

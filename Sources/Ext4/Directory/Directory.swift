@@ -7,6 +7,7 @@ struct Directory: Sendable {
     let owner: BlockOwner
     let flags: InodeFlags
     let map: FileMap
+    let format: DirectoryFormat
     /// The number of blocks.
     let blockCount: UInt64
 
@@ -17,6 +18,7 @@ struct Directory: Sendable {
         self.owner = owner
         self.flags = flags
         self.map = map
+        format = DirectoryFormat(reader.superblock)
         blockCount = size >> UInt64(reader.superblock.blockSizeLog2)
         guard blockCount <= reader.superblock.blocksCount else {
             throw .corrupt(
@@ -33,7 +35,7 @@ struct Directory: Sendable {
         flags.contains(.index) && reader.superblock.compatible.contains(.dirIndex)
     }
 
-    private var blockSize: Int { reader.superblock.blockSize }
+    private var blockSize: Int { format.blockSize }
 
     /// Calls `body` with each used entry and its name from `position` on, until it returns false.
     func forEach(
@@ -130,7 +132,7 @@ struct Directory: Sendable {
         var offset = 0
         while offset < blockSize {
             let record = try DirectoryRecord(
-                parsing: bytes, at: offset, end: blockSize, superblock: reader.superblock,
+                parsing: bytes, at: offset, end: blockSize, format: format,
                 hasHash: hasHashes, place: place)
             if record.inode.rawValue != 0, offset >= first {
                 guard try body(record, bytes.extracting(record.name), block) else { return false }

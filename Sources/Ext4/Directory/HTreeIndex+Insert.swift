@@ -35,7 +35,7 @@ extension HTreeIndex {
                 in: directory)
         }
         // What removals left in pieces is put together, when it is enough for some more names.
-        let end = DirectoryRecord.entriesEnd(directory.reader.superblock)
+        let end = directory.format.entriesEnd
         if split.byteCount <= end - end / 8 {
             handle.preserve(buffer)
             handle.modify(buffer, seal: directory.leafSeal) { split.writeAll(to: &$0) }
@@ -139,14 +139,14 @@ extension HTreeIndex {
         _ frame: Frame, adding entry: (bound: UInt32, child: LogicalBlock),
         to new: (block: LogicalBlock, buffer: Buffer), in handle: inout Handle
     ) throws(Ext4Error) -> UInt32 {
-        let superblock = directory.reader.superblock
+        let format = directory.format
         let seal = Buffer.Seal.htreeNode(directory.owner, isRoot: false)
         let middle = frame.node.count / 2
         let (bound, upper) = frame.buffer.withBytes { bytes in
             (frame.node.hash(bytes, middle), frame.node.entries(bytes, from: middle))
         }
         handle.modify(new.buffer, seal: seal) {
-            HTreeNode.writeInner(upper, in: &$0, superblock: superblock)
+            HTreeNode.writeInner(upper, in: &$0, format: format)
         }
         handle.modify(frame.buffer, seal: seal) { frame.node.truncate(to: middle, in: &$0) }
         let isUpper = frame.index >= middle
@@ -164,11 +164,11 @@ extension HTreeIndex {
         _ path: [Frame], to new: (block: LogicalBlock, buffer: Buffer), in handle: inout Handle
     ) throws(Ext4Error) -> [Frame] {
         guard let root = path.first else { return path }
-        let superblock = directory.reader.superblock
+        let format = directory.format
         let all = root.buffer.withBytes { root.node.entries($0, from: 0) }
         handle.preserve(root.buffer)
         handle.modify(new.buffer, seal: .htreeNode(directory.owner, isRoot: false)) {
-            HTreeNode.writeInner(all, in: &$0, superblock: superblock)
+            HTreeNode.writeInner(all, in: &$0, format: format)
         }
         handle.modify(root.buffer, seal: .htreeNode(directory.owner, isRoot: true)) {
             root.node.deepen(to: new.block, in: &$0)

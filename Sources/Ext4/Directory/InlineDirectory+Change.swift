@@ -8,13 +8,14 @@ extension InlineDirectory {
 
     /// The `i_block` of a new directory without entries.
     static func empty(parent: InodeNumber, superblock: Superblock) -> [UInt8] {
+        let format = DirectoryFormat(superblock)
         var block = [UInt8](repeating: 0, count: InodeRecord.Layout.block.count)
         var span = block.mutableSpan
         var bytes = unsafe span.mutableBytes
         bytes[parentField] = parent.rawValue
         DirectoryRecord.writeUnused(
             length: bytes.byteCount - parentSize, at: parentSize, in: &bytes,
-            superblock: superblock)
+            format: format)
         return block
     }
 
@@ -39,7 +40,7 @@ extension InlineDirectory {
         _ name: RawSpan, inode target: InodeNumber, type: FileType, capacity: Int
     ) throws(Ext4Error) -> Bool {
         guard name.byteCount <= FileName.maximumLength else { throw .nameTooLong }
-        guard name.byteCount > 0, target.rawValue > 0, target.rawValue <= superblock.inodesCount
+        guard name.byteCount > 0, target.rawValue > 0, target.rawValue <= format.inodesCount
         else { throw .invalidArgument }
         guard !flags.contains(.encrypted) else { throw .noKey }
         // For the reason see `Directory.insert`.
@@ -52,9 +53,9 @@ extension InlineDirectory {
         let inRest = try look(for: name, needing: size, in: rest, from: 0)
         guard inBlock.found == nil, inRest.found == nil else { throw .exists }
         if let room = inBlock.room {
-            Self.add(name, new, at: room, in: &block, superblock)
+            Self.add(name, new, at: room, in: &block, format)
         } else if let room = inRest.room {
-            Self.add(name, new, at: room, in: &rest, superblock)
+            Self.add(name, new, at: room, in: &rest, format)
         } else {
             // The last entry gets all that `rest` may grow by.
             let count = capacity & ~3
@@ -62,8 +63,8 @@ extension InlineDirectory {
             let used = inRest.last.map { self.used($0, in: rest) } ?? 0
             guard count > rest.count, count - start - used >= max(size, 12) else { return false }
             rest += [UInt8](repeating: 0, count: count - rest.count)
-            Self.setLength(count - start, at: start, in: &rest, superblock)
-            Self.add(name, new, at: start, in: &rest, superblock)
+            Self.setLength(count - start, at: start, in: &rest, format)
+            Self.add(name, new, at: start, in: &rest, format)
         }
         return true
     }
@@ -76,9 +77,9 @@ extension InlineDirectory {
     ) throws(Ext4Error) -> (inode: InodeNumber, type: FileType) {
         let place = try locate(name)
         if place.isInRest {
-            Self.remove(at: place, from: &rest, superblock)
+            Self.remove(at: place, from: &rest, format)
         } else {
-            Self.remove(at: place, from: &block, superblock)
+            Self.remove(at: place, from: &block, format)
         }
         return (place.record.inode, place.record.type)
     }
@@ -89,15 +90,15 @@ extension InlineDirectory {
     mutating func replace(
         _ name: RawSpan, inode target: InodeNumber, type: FileType
     ) throws(Ext4Error) -> (inode: InodeNumber, type: FileType) {
-        guard target.rawValue > 0, target.rawValue <= superblock.inodesCount else {
+        guard target.rawValue > 0, target.rawValue <= format.inodesCount else {
             throw .invalidArgument
         }
         let place = try locate(name)
         let new = DirectoryRecord.Target(inode: target, type: type)
         if place.isInRest {
-            Self.set(new, at: place, in: &rest, superblock)
+            Self.set(new, at: place, in: &rest, format)
         } else {
-            Self.set(new, at: place, in: &block, superblock)
+            Self.set(new, at: place, in: &block, format)
         }
         return (place.record.inode, place.record.type)
     }
@@ -115,7 +116,7 @@ extension InlineDirectory {
     /// - Throws: `.corrupt` when the entries do not fit.
     func move(to buffer: Buffer, owner: BlockOwner, in handle: inout Handle) throws(Ext4Error) {
         let first = Int(Self.firstPosition)
-        let end = DirectoryRecord.entriesEnd(superblock)
+        let end = format.entriesEnd
         let restStart = first + block.count - Self.parentSize
         guard restStart + rest.count <= end else {
             throw .corrupt(
@@ -130,15 +131,15 @@ extension InlineDirectory {
         handle.modify(buffer, seal: .directoryLeaf(owner)) { bytes in
             bytes.clear()
             DirectoryRecord.writeDots(
-                itself: inode, parent: parent, end: first, in: &bytes, superblock: superblock)
+                itself: inode, parent: parent, end: first, in: &bytes, format: format)
             unsafe bytes.store(
                 block.span.bytes.extracting(Self.parentSize..<block.count), at: first)
             unsafe bytes.store(rest.span.bytes, at: restStart)
             if let last {
                 DirectoryRecord.setLength(
-                    end - last, at: last, in: &bytes, superblock: superblock)
+                    end - last, at: last, in: &bytes, format: format)
             }
-            DirectoryRecord.writeTail(in: &bytes, superblock: superblock)
+            DirectoryRecord.writeTail(in: &bytes, format: format)
         }
     }
 
@@ -167,7 +168,7 @@ extension InlineDirectory {
         var offset = first
         while offset < bytes.byteCount {
             let record = try DirectoryRecord(
-                parsing: bytes, at: offset, end: bytes.byteCount, superblock: superblock,
+                parsing: bytes, at: offset, end: bytes.byteCount, format: format,
                 hasHash: hasHashes, place: .init(inode: inode))
             if let name, record.inode.rawValue != 0,
                 isShown(bytes.extracting(record.name), as: name)
@@ -203,44 +204,44 @@ extension InlineDirectory {
     /// The bytes that an entry needs.
     private func used(_ entry: Range<Int>, in area: [UInt8]) -> Int {
         unsafe DirectoryRecord.Header(
-            area.span.bytes, at: entry.lowerBound, blockSize: superblock.blockSize
+            area.span.bytes, at: entry.lowerBound, isWide: superblock.blockSize >= 65536
         ).used(hasHash: hasHashes)
     }
 
     private static func setLength(
-        _ length: Int, at start: Int, in area: inout [UInt8], _ superblock: Superblock
+        _ length: Int, at start: Int, in area: inout [UInt8], _ format: DirectoryFormat
     ) {
         var span = area.mutableSpan
         var bytes = unsafe span.mutableBytes
-        DirectoryRecord.setLength(length, at: start, in: &bytes, superblock: superblock)
+        DirectoryRecord.setLength(length, at: start, in: &bytes, format: format)
     }
 
     private static func set(
         _ target: DirectoryRecord.Target, at place: Place, in area: inout [UInt8],
-        _ superblock: Superblock
+        _ format: DirectoryFormat
     ) {
         var span = area.mutableSpan
         var bytes = unsafe span.mutableBytes
         DirectoryRecord.setTarget(
-            target, at: place.record.start, in: &bytes, superblock: superblock)
+            target, at: place.record.start, in: &bytes, format: format)
     }
 
     private static func add(
         _ name: RawSpan, _ target: DirectoryRecord.Target, at room: Int, in area: inout [UInt8],
-        _ superblock: Superblock
+        _ format: DirectoryFormat
     ) {
         var span = area.mutableSpan
         var bytes = unsafe span.mutableBytes
-        DirectoryRecord.add(name, target, at: room, in: &bytes, superblock: superblock)
+        DirectoryRecord.add(name, target, at: room, in: &bytes, format: format)
     }
 
     private static func remove(
-        at place: Place, from area: inout [UInt8], _ superblock: Superblock
+        at place: Place, from area: inout [UInt8], _ format: DirectoryFormat
     ) {
         var span = area.mutableSpan
         var bytes = unsafe span.mutableBytes
         DirectoryRecord.remove(
             place.record.start..<place.record.end, before: place.before, in: &bytes,
-            superblock: superblock)
+            format: format)
     }
 }

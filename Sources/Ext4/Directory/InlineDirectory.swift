@@ -32,6 +32,9 @@ struct InlineDirectory: Sendable {
     /// The parent.
     var parent: InodeNumber { InodeNumber(unsafe block.span.bytes[Self.parentField]) }
 
+    /// How the entries look.
+    var format: DirectoryFormat { DirectoryFormat(superblock) }
+
     /// Whether the entries keep a hash behind their name.
     var hasHashes: Bool { flags.isSuperset(of: [.encrypted, .casefold]) }
 
@@ -44,7 +47,7 @@ struct InlineDirectory: Sendable {
     ) throws(Ext4Error) {
         let dots: [UInt8] = [UInt8(ascii: "."), UInt8(ascii: ".")]
         let type: FileType =
-            superblock.incompatible.contains(.filetype) ? .directory : .unknown
+            format.hasTypes ? .directory : .unknown
         if position == 0 {
             guard try unsafe body(inode, type, dots.span.bytes.extracting(0..<1), 12) else {
                 return
@@ -85,7 +88,7 @@ struct InlineDirectory: Sendable {
         var offset = 0
         while offset < bytes.byteCount {
             let record = try DirectoryRecord(
-                parsing: bytes, at: offset, end: bytes.byteCount, superblock: superblock,
+                parsing: bytes, at: offset, end: bytes.byteCount, format: format,
                 hasHash: hasHashes, place: .init(inode: inode))
             if record.inode.rawValue != 0, base + UInt64(offset) >= position {
                 let name = bytes.extracting(record.name)

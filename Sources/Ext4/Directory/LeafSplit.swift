@@ -30,20 +30,20 @@ struct LeafSplit {
         _ target: DirectoryRecord.Target, hash added: UInt32, by hash: DirectoryHash,
         in directory: Directory
     ) throws(Ext4Error) {
-        let superblock = directory.reader.superblock
+        let format = directory.format
         self.directory = directory
         self.name = name.copy()
         self.target = target
         source = bytes.copy()
         byteCount = DirectoryRecord.size(nameLength: name.byteCount, hasHash: false)
-        let end = DirectoryRecord.entriesEnd(superblock)
+        let end = format.entriesEnd
         entries.reserveCapacity(end / 16)
         entries.append(
-            Entry(key: UInt64(added) << 32 | UInt64(superblock.blockSize), size: byteCount))
+            Entry(key: UInt64(added) << 32 | UInt64(format.blockSize), size: byteCount))
         var offset = first
         while offset < end {
             let record = try DirectoryRecord(
-                parsing: bytes, at: offset, end: end, superblock: superblock, hasHash: false,
+                parsing: bytes, at: offset, end: end, format: format, hasHash: false,
                 place: .init(inode: directory.owner.inode, logicalBlock: block))
             offset = record.end
             guard record.inode.rawValue != 0,
@@ -91,24 +91,24 @@ struct LeafSplit {
     func writeAll(to bytes: inout MutableRawSpan) { write(0..<entries.count, to: &bytes) }
 
     private func write(_ range: Range<Int>, to bytes: inout MutableRawSpan) {
-        let superblock = directory.reader.superblock
-        let end = DirectoryRecord.entriesEnd(superblock)
+        let format = directory.format
+        let end = format.entriesEnd
         bytes.clear()
-        DirectoryRecord.writeTail(in: &bytes, superblock: superblock)
+        DirectoryRecord.writeTail(in: &bytes, format: format)
         var offset = 0
         for i in range {
             let entry = entries[i]
             // The last entry has what is left.
             let length = i == range.upperBound - 1 ? end - offset : entry.size
-            if entry.start == superblock.blockSize {
+            if entry.start == format.blockSize {
                 unsafe DirectoryRecord.write(
                     target, name: name.span.bytes, length: length, at: offset, in: &bytes,
-                    superblock: superblock)
+                    format: format)
             } else {
                 unsafe bytes.store(
                     source.span.bytes.extracting(entry.start..<entry.start + entry.size),
                     at: offset)
-                DirectoryRecord.setLength(length, at: offset, in: &bytes, superblock: superblock)
+                DirectoryRecord.setLength(length, at: offset, in: &bytes, format: format)
             }
             offset += entry.size
         }

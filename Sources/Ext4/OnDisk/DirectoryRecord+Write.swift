@@ -13,28 +13,36 @@ extension DirectoryRecord {
         /// All four fields of the layout.
         static let word = Field<UInt64>.le(0)
 
+        /// `isWide` says that blocks have 64 KiB.
         @inline(__always)
-        init(_ bytes: RawSpan, at start: Int, blockSize: Int) {
+        init(_ bytes: RawSpan, at start: Int, isWide: Bool) {
             let word = bytes[Self.word.at(start)]
             inode = UInt32(truncatingIfNeeded: word)
-            length = DirectoryRecord.recordLength(
-                UInt16(truncatingIfNeeded: word >> 32), blockSize: blockSize)
+            let stored = UInt16(truncatingIfNeeded: word >> 32)
+            length =
+                isWide
+                ? DirectoryRecord.recordLength(stored, blockSize: 65536) : Int(stored)
             nameLength = Int(UInt8(truncatingIfNeeded: word >> 48))
         }
 
-        /// The bytes that the entry needs; the rest of its length is free.
+        /// The bytes that the entry needs if it is used; the rest of its length is free.
         @inline(__always)
+        func size(hashSize: Int) -> Int {
+            DirectoryRecord.size(nameLength: nameLength, hasHash: false) &+ hashSize
+        }
+
+        /// The bytes that the entry needs.
         func used(hasHash: Bool) -> Int {
-            inode == 0 ? 0 : DirectoryRecord.size(nameLength: nameLength, hasHash: hasHash)
+            inode == 0 ? 0 : size(hashSize: hasHash ? DirectoryRecord.hashSize : 0)
         }
 
         /// Whether `DirectoryRecord(parsing:)` takes such an entry where `room` bytes are left.
         @inline(__always)
-        func isSound(room: Int, inodesCount: UInt32, hasHash: Bool) -> Bool {
-            let size = DirectoryRecord.size(
-                nameLength: nameLength, hasHash: hasHash && nameLength > 0)
-            return length & 3 == 0 && length >= max(size, 12) && length <= room
-                && inode <= inodesCount && (inode == 0 || nameLength > 0)
+        func isSound(room: Int, inodesCount: UInt32, hashSize: Int) -> Bool {
+            guard length & 3 == 0, length <= room, inode <= inodesCount else { return false }
+            // No name takes 12 bytes in all or less than that.
+            return nameLength > 0
+                ? length >= size(hashSize: hashSize) : inode == 0 && length >= 12
         }
     }
 
@@ -55,89 +63,83 @@ extension DirectoryRecord {
     /// multiple of 4.
     static func write(
         _ target: Target, name: RawSpan, length: Int, at start: Int,
-        in bytes: inout MutableRawSpan, superblock: Superblock
+        in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         let used = size(nameLength: name.byteCount, hasHash: false)
         precondition(
             name.byteCount > 0 && name.byteCount <= 255 && used <= length
                 && length <= bytes.byteCount &- start)
         bytes[Layout.inode.at(start)] = target.inode.rawValue
-        setLength(length, at: start, in: &bytes, superblock: superblock)
+        setLength(length, at: start, in: &bytes, format: format)
         bytes[Layout.nameLength.at(start)] = UInt8(truncatingIfNeeded: name.byteCount)
-        setType(target.type, at: start, in: &bytes, superblock: superblock)
+        setType(target.type, at: start, in: &bytes, format: format)
         bytes.clear(start &+ used &- 4..<start &+ used)
         bytes.store(name, at: start &+ headerSize)
     }
 
     /// Writes an unused entry of `length` bytes at `start`.
     static func writeUnused(
-        length: Int, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+        length: Int, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes[Header.word.at(start)] = 0
-        setLength(length, at: start, in: &bytes, superblock: superblock)
+        setLength(length, at: start, in: &bytes, format: format)
     }
 
     /// Adds an entry at the end of that at `room`, which has room to spare, or in its place if it
     /// is unused.
     static func add(
         _ name: RawSpan, _ target: Target, at room: Int, in bytes: inout MutableRawSpan,
-        superblock: Superblock
+        format: DirectoryFormat
     ) {
-        let header = Header(bytes.bytes, at: room, blockSize: superblock.blockSize)
+        let header = Header(bytes.bytes, at: room, isWide: format.blockSize >= 65536)
         let used = header.used(hasHash: false)
-        if used > 0 { setLength(used, at: room, in: &bytes, superblock: superblock) }
+        if used > 0 { setLength(used, at: room, in: &bytes, format: format) }
         write(
             target, name: name, length: header.length &- used, at: room &+ used, in: &bytes,
-            superblock: superblock)
+            format: format)
     }
 
     /// Wipes an entry: the one that starts at `before` takes its room, or with nil, as the first,
     /// it becomes unused.
     static func remove(
-        _ entry: Range<Int>, before: Int?, in bytes: inout MutableRawSpan, superblock: Superblock
+        _ entry: Range<Int>, before: Int?, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes.clear(entry)
         if let before {
             setLength(
-                entry.upperBound &- before, at: before, in: &bytes, superblock: superblock)
+                entry.upperBound &- before, at: before, in: &bytes, format: format)
         } else {
             writeUnused(
-                length: entry.count, at: entry.lowerBound, in: &bytes, superblock: superblock)
+                length: entry.count, at: entry.lowerBound, in: &bytes, format: format)
         }
     }
 
     /// Changes where the entry at `start` ends.
     static func setLength(
-        _ length: Int, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+        _ length: Int, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes[Layout.recordLength.at(start)] = storedLength(
-            length, blockSize: superblock.blockSize)
+            length, blockSize: format.blockSize)
     }
 
     /// Changes what the entry at `start` leads to.
     static func setTarget(
-        _ target: Target, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+        _ target: Target, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes[Layout.inode.at(start)] = target.inode.rawValue
-        setType(target.type, at: start, in: &bytes, superblock: superblock)
+        setType(target.type, at: start, in: &bytes, format: format)
     }
 
     /// Without the feature the byte is the high one of a length of 16 bits.
     private static func setType(
-        _ type: FileType, at start: Int, in bytes: inout MutableRawSpan, superblock: Superblock
+        _ type: FileType, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
-        let hasType = superblock.incompatible.contains(.filetype)
-        bytes[Layout.fileType.at(start)] = hasType ? type.rawValue : 0
-    }
-
-    /// Where the entries of a block end that this engine fills: before its tail, if it has one.
-    static func entriesEnd(_ superblock: Superblock) -> Int {
-        superblock.blockSize &- (superblock.hasMetadataChecksums ? tailSize : 0)
+        bytes[Layout.fileType.at(start)] = format.hasTypes ? type.rawValue : 0
     }
 
     /// Writes the tail of a block, for the checksum to be put into, where the volume has checksums.
-    static func writeTail(in bytes: inout MutableRawSpan, superblock: Superblock) {
-        guard superblock.hasMetadataChecksums else { return }
+    static func writeTail(in bytes: inout MutableRawSpan, format: DirectoryFormat) {
+        guard format.hasChecksums else { return }
         let base = bytes.byteCount &- tailSize
         bytes[TailLayout.zeroInode.at(base)] = 0
         bytes[TailLayout.recordLength.at(base)] = UInt16(tailSize)
@@ -149,15 +151,15 @@ extension DirectoryRecord {
     /// Writes `.` and `..`, the second of them with the length up to `end`.
     static func writeDots(
         itself: InodeNumber, parent: InodeNumber, end: Int, in bytes: inout MutableRawSpan,
-        superblock: Superblock
+        format: DirectoryFormat
     ) {
         let dots: [UInt8] = [UInt8(ascii: "."), UInt8(ascii: ".")]
         unsafe write(
             Target(inode: itself, type: .directory), name: dots.span.bytes.extracting(0..<1),
-            length: dotSize, at: 0, in: &bytes, superblock: superblock)
+            length: dotSize, at: 0, in: &bytes, format: format)
         unsafe write(
             Target(inode: parent, type: .directory), name: dots.span.bytes,
-            length: end &- dotSize, at: dotSize, in: &bytes, superblock: superblock)
+            length: end &- dotSize, at: dotSize, in: &bytes, format: format)
     }
 
     /// The bytes that the entry of `.` takes, and that of `..` at least.

@@ -35,6 +35,8 @@ struct DirectoryRecord {
     static let inlineParent = Field<UInt32>.le(0)
     /// Bytes before the name.
     static let headerSize = 8
+    /// Bytes behind the name of a hash, where there is one.
+    static let hashSize = 8
     /// Size of the tail with the checksum.
     static let tailSize = 12
     /// `EXT4_FT_DIR_CSUM`.
@@ -53,7 +55,7 @@ struct DirectoryRecord {
     /// `hasHash` says that the directory is both encrypted and ignores case: a hash of 8 bytes
     /// follows the name.
     init(
-        parsing bytes: RawSpan, at start: Int, end: Int, superblock: Superblock, hasHash: Bool,
+        parsing bytes: RawSpan, at start: Int, end: Int, format: DirectoryFormat, hasHash: Bool,
         place: Corruption.Place
     ) throws(Ext4Error) {
         func broken(_ rule: Corruption.Rule) -> Ext4Error {
@@ -65,7 +67,7 @@ struct DirectoryRecord {
             throw broken(.truncated)
         }
         let length = Self.recordLength(
-            bytes[Layout.recordLength.at(start)], blockSize: superblock.blockSize)
+            bytes[Layout.recordLength.at(start)], blockSize: format.blockSize)
         let nameLength = Int(bytes[Layout.nameLength.at(start)])
         let hasName = nameLength > 0
         let minimum = Self.size(nameLength: nameLength, hasHash: hasHash && hasName)
@@ -76,15 +78,15 @@ struct DirectoryRecord {
                     rule: "a multiple of 4 from \(max(minimum, 12)) to \(end &- start)"))
         }
         inode = InodeNumber(bytes[Layout.inode.at(start)])
-        guard inode.rawValue <= superblock.inodesCount else {
+        guard inode.rawValue <= format.inodesCount else {
             throw broken(
                 .field(
                     "inode", value: UInt64(inode.rawValue),
-                    rule: "at most s_inodes_count (\(superblock.inodesCount))"))
+                    rule: "at most s_inodes_count (\(format.inodesCount))"))
         }
         guard inode.rawValue == 0 || hasName else { throw broken(.broken("it has no name")) }
         type =
-            superblock.incompatible.contains(.filetype)
+            format.hasTypes
             ? FileType(rawValue: bytes[Layout.fileType.at(start)] & 0x0F) ?? .unknown : .unknown
         self.start = start
         self.end = start &+ length
@@ -101,7 +103,7 @@ struct DirectoryRecord {
 
     /// The bytes that an entry with a name of that length takes.
     static func size(nameLength: Int, hasHash: Bool) -> Int {
-        headerSize &+ roundedUp(nameLength) &+ (hasHash ? 8 : 0)
+        headerSize &+ roundedUp(nameLength) &+ (hasHash ? hashSize : 0)
     }
 
     /// Whether `bytes`, a whole block, end with the entry that holds a checksum.

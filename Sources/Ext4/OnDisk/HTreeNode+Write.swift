@@ -3,9 +3,9 @@
 
 extension HTreeNode {
     /// The entries that fit behind byte `entries` of a block.
-    static func capacity(from entries: Int, _ superblock: Superblock) -> Int {
-        let tail = superblock.hasMetadataChecksums ? entrySize : 0
-        return (superblock.blockSize &- entries &- tail) / entrySize
+    static func capacity(from entries: Int, _ format: DirectoryFormat) -> Int {
+        let tail = format.hasChecksums ? entrySize : 0
+        return (format.blockSize &- entries &- tail) / entrySize
     }
 
     /// Writes the frame of a root behind the entries of `.` and `..`, the way that `..` fills the
@@ -13,12 +13,12 @@ extension HTreeNode {
     static func writeRoot(
         itself: InodeNumber, parent: InodeNumber, hashVersion: UInt8,
         leaves: [(hash: UInt32, block: LogicalBlock)], in bytes: inout MutableRawSpan,
-        superblock: Superblock
+        format: DirectoryFormat
     ) {
         bytes.clear()
         DirectoryRecord.writeDots(
-            itself: itself, parent: parent, end: superblock.blockSize, in: &bytes,
-            superblock: superblock)
+            itself: itself, parent: parent, end: format.blockSize, in: &bytes,
+            format: format)
         bytes[RootLayout.hashVersion.at(rootBase)] = hashVersion
         bytes[RootLayout.infoLength.at(rootBase)] = UInt8(RootLayout.size)
         let entries = rootBase &+ RootLayout.size
@@ -26,14 +26,14 @@ extension HTreeNode {
             bytes[EntryLayout.hash.at(entries &+ i &* entrySize)] = leaf.hash
             setBlock(leaf.block, i, from: entries, in: &bytes)
         }
-        writeCounts(from: entries, count: leaves.count, in: &bytes, superblock)
+        writeCounts(from: entries, count: leaves.count, in: &bytes, format)
     }
 
     private static func writeCounts(
-        from entries: Int, count: Int, in bytes: inout MutableRawSpan, _ superblock: Superblock
+        from entries: Int, count: Int, in bytes: inout MutableRawSpan, _ format: DirectoryFormat
     ) {
         bytes[CountLayout.limit.at(entries)] = UInt16(
-            truncatingIfNeeded: capacity(from: entries, superblock))
+            truncatingIfNeeded: capacity(from: entries, format))
         bytes[CountLayout.count.at(entries)] = UInt16(truncatingIfNeeded: count)
     }
 
@@ -74,14 +74,14 @@ extension HTreeNode {
     /// Writes an inner node with `copies` of entries. The hash of the first of them falls to the
     /// counts: the level above has it.
     static func writeInner(
-        _ copies: [UInt8], in bytes: inout MutableRawSpan, superblock: Superblock
+        _ copies: [UInt8], in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         let start = DirectoryRecord.headerSize
         bytes.clear()
         DirectoryRecord.writeUnused(
-            length: superblock.blockSize, at: 0, in: &bytes, superblock: superblock)
+            length: format.blockSize, at: 0, in: &bytes, format: format)
         unsafe bytes.store(copies.span.bytes, at: start)
-        writeCounts(from: start, count: copies.count / entrySize, in: &bytes, superblock)
+        writeCounts(from: start, count: copies.count / entrySize, in: &bytes, format)
     }
 
     /// Drops the entries from `index` on, which is not 0.
