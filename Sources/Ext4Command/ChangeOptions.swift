@@ -49,7 +49,7 @@ struct ChangeOptions: ParsableArguments {
         }
         var options = OpenOptions()
         options.access = .readWrite
-        options.clock = { Timestamp.now() }
+        options.clock = { Timestamp.now }
         options.log = Log(log.logger)
         do throws(Ext4Error) {
             return try Volume.open(device, options: options)
@@ -78,7 +78,11 @@ struct VolumeChange {
         do throws(Ext4Error) {
             try part(volume)
         } catch {
-            complain(path, CommandFailure.words(for: error))
+            switch error {
+            // What a path that has no last name is refused with.
+            case .busy: complain(path, "this cannot be done to the root directory")
+            default: complain(path, CommandFailure.words(for: error))
+            }
         }
     }
 

@@ -112,7 +112,7 @@ struct TimeArgument: ExpressibleByArgument {
         var parts = CalendarTime()
         switch whole.count {
         case 8:
-            var now = time_t(Timestamp.now().seconds)
+            var now = time_t(Timestamp.now.seconds)
             var local = unsafe tm()
             guard unsafe localtime_r(&now, &local) != nil else { return nil }
             parts.year = unsafe Int(local.tm_year) + 1_900

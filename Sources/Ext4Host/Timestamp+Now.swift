@@ -3,7 +3,7 @@ internal import Glibc
 
 extension Timestamp {
     /// The system's time, for `OpenOptions.clock`.
-    public static func now() -> Timestamp {
+    public static var now: Timestamp {
         var time = timespec()
         unsafe clock_gettime(CLOCK_REALTIME, &time)
         return Timestamp(time)

@@ -194,12 +194,3 @@ public struct MountOptions: Hashable, Sendable {
         "usrjquota", "grpjquota", "jqfmt", "max_dir_size_kb", "auto_da_alloc", "mb_optimize_scan",
     ]
 }
-
-extension Timestamp {
-    /// The system's time.
-    static var now: Timestamp {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(clamping: time.tv_nsec))
-    }
-}
