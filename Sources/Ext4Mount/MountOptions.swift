@@ -1,5 +1,6 @@
 internal import CFuse3
 public import Ext4
+internal import Ext4Host
 internal import Glibc
 
 // The options of a mount, by the names that ext4 has in the kernel and that mount(8) and FUSE
