@@ -31,9 +31,9 @@ ssize_t linux_lgetxattr(const char *path, const char *name, void *value, size_t 
     return lgetxattr(path, name, value, size);
 }
 
-off_t linux_seek_data(int fd, off_t from) { return lseek(fd, from, SEEK_DATA); }
+off_t linux_next_data(int fd, off_t from) { return lseek(fd, from, SEEK_DATA); }
 
-off_t linux_seek_hole(int fd, off_t from) { return lseek(fd, from, SEEK_HOLE); }
+off_t linux_next_hole(int fd, off_t from) { return lseek(fd, from, SEEK_HOLE); }
 
 void *linux_locale_utf8(void) {
     // Made once and never freed: threads may still use it when the process ends.

@@ -388,14 +388,14 @@ extension TreeImport {
     ) throws(Refusal) {
         var position: off_t = 0
         while !options.isInterrupted() {
-            var start = linux_seek_data(descriptor, position)
+            var start = linux_next_data(descriptor, position)
             var end = off_t.max
             if start < 0 {
                 if errno == ENXIO { break }
                 // The file system does not know of holes.
                 start = position
             } else {
-                let hole = linux_seek_hole(descriptor, start)
+                let hole = linux_next_hole(descriptor, start)
                 if hole > start { end = hole }
             }
             position = start

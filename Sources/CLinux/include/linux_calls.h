@@ -16,8 +16,8 @@ ssize_t linux_fgetxattr(int fd, const char *name, void *value, size_t size);
 ssize_t linux_lgetxattr(const char *path, const char *name, void *value, size_t size);
 
 // lseek with SEEK_DATA and with SEEK_HOLE.
-off_t linux_seek_data(int fd, off_t from);
-off_t linux_seek_hole(int fd, off_t from);
+off_t linux_next_data(int fd, off_t from);
+off_t linux_next_hole(int fd, off_t from);
 
 // Makes this thread read and write file names as UTF-8, whatever the environment says, until
 // linux_locale_restore is given what this returns.
