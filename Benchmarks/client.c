@@ -3,7 +3,9 @@
 //
 //   client list                                   every workload: name, operations, words
 //   client prepare WORKLOAD DIRECTORY INPUTS      what must be there before it runs
-//   client run WORKLOAD DIRECTORY INPUTS [LIMIT]  runs it; prints operations and nanoseconds
+//   client run WORKLOAD DIRECTORY INPUTS [LIMIT [PROCESS]]
+//                                                 runs it; prints operations, nanoseconds, and
+//                                                 the processor time that PROCESS used
 //
 // INPUTS is a folder with small.tar and repository.git. After LIMIT seconds a workload of single
 // operations stops: what it prints is how many it did.
@@ -374,6 +376,20 @@ static long sync_often(void)
     return i;
 }
 
+// The processor time that a process has used, in nanoseconds; 0 when there is none.
+static int64_t processor_time(const char *process)
+{
+    char path[64], line[1024];
+    snprintf(path, sizeof path, "/proc/%s/stat", process);
+    FILE *file = process[0] ? fopen(path, "r") : NULL;
+    if (!file) return 0;
+    char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    long user = 0, system = 0;
+    if (end) sscanf(end + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %ld %ld", &user, &system);
+    fclose(file);
+    return (user + system) * (1000000000ll / sysconf(_SC_CLK_TCK));
+}
+
 // MARK: The list
 
 static void prepare_nothing(void) {}
@@ -441,12 +457,15 @@ int main(int count, char **words)
         int64_t limit = 1000000000ll * (count > 5 ? atol(words[5]) : 3600);
         deadline = now() + limit;
         if (workloads[i].warm) workloads[i].warm();
-        int64_t start = now();
+        const char *process = count > 6 ? words[6] : "";
+        int64_t used = processor_time(process), start = now();
         deadline = start + limit;
         long done = workloads[i].run();
-        printf("%ld %lld\n", done, (long long)(now() - start));
+        int64_t elapsed = now() - start;
+        used = processor_time(process) - used;
+        printf("%ld %lld %lld\n", done, (long long)elapsed, (long long)used);
         return 0;
     }
-    fprintf(stderr, "usage: client list | client prepare|run WORKLOAD DIRECTORY INPUTS [LIMIT]\n");
+    fprintf(stderr, "usage: client list | client prepare|run WORKLOAD DIRECTORY INPUTS [LIMIT [PROCESS]]\n");
     return 2;
 }

@@ -51,6 +51,15 @@ struct CommandFailure: Error, Equatable {
         }
     }
 
+    /// A volume that is not opened for writing because another machine may have it.
+    static func protected(_ image: String) -> CommandFailure {
+        CommandFailure(
+            """
+            \(Quoted(image.utf8)): multi-mount protection says that a machine has it open or \
+            crashed with it; mount it there, or see to it with e2fsck
+            """)
+    }
+
     private static func isMagic(_ rule: Corruption.Rule) -> Bool {
         switch rule {
         case .magic, .truncated: true

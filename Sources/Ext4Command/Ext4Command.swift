@@ -6,11 +6,13 @@ internal import Glibc
 struct Ext4Command: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ext4",
-        abstract: "Read, show and mount ext2, ext3 and ext4 file systems.",
+        abstract: "Read, change and mount ext2, ext3 and ext4 file systems.",
         discussion: """
-            Every command takes IMAGE, an image file or a block device, and reads it without \
+            Every command takes IMAGE, an image file or a block device, and works on it without \
             mounting it and without root. A volume that was not unmounted cleanly is shown as its \
-            journal says it is; nothing is written to it, but by replay.
+            journal says it is. Only the commands that change a volume write to it; they bring it \
+            up to date with its journal first, and through it a crash in the middle leaves every \
+            change done or not done.
 
             EXAMPLES
               ext4 info disk.img
@@ -18,6 +20,8 @@ struct Ext4Command: ParsableCommand {
               ext4 cat disk.img /etc/fstab
               ext4 get disk.img /home/me ./saved
               ext4 export disk.img / -o disk.tar.gz
+              ext4 put -r disk.img ./site /srv
+              ext4 chmod -R disk.img u=rwX,go=rX /srv
               ext4 mount disk.img /mnt
 
             EXIT STATUS
@@ -31,8 +35,10 @@ struct Ext4Command: ParsableCommand {
     static var subcommands: [any ParsableCommand.Type] {
         [
             InfoCommand.self, ListCommand.self, StatCommand.self, CatCommand.self,
-            GetCommand.self, ExportCommand.self, XattrCommand.self, MountCommand.self,
-            ReplayCommand.self,
+            GetCommand.self, PutCommand.self, ExportCommand.self, MakeDirectoryCommand.self,
+            RemoveCommand.self, RemoveDirectoryCommand.self, MoveCommand.self,
+            LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
+            TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,
         ]
     }
 

@@ -92,22 +92,26 @@ struct GetCommand: ParsableCommand {
     }
 }
 
-/// How `get` and `export` tell a person what they do.
+/// How commands that go through trees tell a person what they do.
 enum Transfer {
     static func tell(
         _ event: TransferEvent, image: String, source: [UInt8], _ progress: inout ProgressLine
     ) {
-        func place(_ path: [UInt8]) -> String {
-            var whole = source
-            if !path.isEmpty { whole += (whole.last == 0x2F ? [] : [0x2F]) + path }
-            return "\(Quoted(image.utf8)): \(Quoted(whole))"
+        tell(event, &progress) { path in
+            "\(Quoted(image.utf8)): \(Quoted(VolumeChange.join(source, path)))"
         }
+    }
+
+    /// Tells of something whose place is shown as `shown` has it.
+    static func tell(
+        _ event: TransferEvent, _ progress: inout ProgressLine, shown: ([UInt8]) -> String
+    ) {
         switch event {
         case .progress(let path, let files, let bytes):
             progress.show(path: path, files: files, bytes: bytes)
-        case .problem(let path, let words): Complaint.write("\(place(path)): \(words)")
+        case .problem(let path, let words): Complaint.write("\(shown(path)): \(words)")
         case .remark(let path, let words):
-            Complaint.write("\(place(path)): \(words) (said once)")
+            Complaint.write("\(shown(path)): \(words) (said once)")
         }
     }
 

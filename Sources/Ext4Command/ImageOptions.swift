@@ -3,7 +3,7 @@ internal import Ext4
 internal import Ext4Host
 internal import Logging
 
-/// The options of all commands that open a volume.
+/// The options of all commands that read a volume.
 struct ImageOptions: ParsableArguments {
     @Option(
         name: [.customShort("b"), .customLong("sb")],
@@ -19,37 +19,7 @@ struct ImageOptions: ParsableArguments {
     @Flag(help: "Read on where a checksum does not match.")
     var ignoreChecksums = false
 
-    @Flag(name: .shortAndLong, help: "Say what recovery and checks do.")
-    var verbose = false
-
-    @Option(
-        help: ArgumentHelp(
-            "The least level of what is said: debug, info, warning or error.", valueName: "level"))
-    var logLevel: Level?
-
-    enum Level: String, CaseIterable, ExpressibleByArgument {
-        case debug
-        case info
-        case warning
-        case error
-    }
-
-    /// The level of what is said; `--log-level` counts more than `-v`.
-    var level: Logger.Level {
-        switch logLevel {
-        case .debug: .debug
-        case .info: .info
-        case .warning: .warning
-        case .error: .error
-        case nil: verbose ? .debug : .warning
-        }
-    }
-
-    /// A logger to standard error.
-    var logger: Logger {
-        let level = level
-        return Logger(label: "ext4") { StandardErrorLogHandler(label: $0, logLevel: level) }
-    }
+    @OptionGroup var log: LogOptions
 
     /// What the engine opens the volume with.
     var openOptions: OpenOptions {
@@ -59,7 +29,7 @@ struct ImageOptions: ParsableArguments {
         }
         if noReplay { options.journal = .ignore }
         options.verifiesChecksums = !ignoreChecksums
-        options.log = Log(logger)
+        options.log = Log(log.logger)
         return options
     }
 
@@ -67,8 +37,8 @@ struct ImageOptions: ParsableArguments {
     func open(_ image: String, claim: FileDevice.Claim = .locked) throws(CommandFailure) -> Volume {
         do throws(Ext4Error) {
             let device = try FileDevice(path: image, claim: claim)
-            if level <= .info, let use = DeviceUse.find(path: image) {
-                logger.info(
+            if log.level <= .info, let use = DeviceUse.find(path: image) {
+                log.logger.info(
                     """
                     \(Quoted(image.utf8)) is mounted\(use.mountPoint.map { " on " + $0 } ?? ""): \
                     what is read here may be older than what is seen there

@@ -40,13 +40,7 @@ struct ReplayCommand: ParsableCommand {
         do throws(Ext4Error) {
             report = try Volume.replayJournal(on: device, options: options.openOptions)
         } catch {
-            if error == .busy {
-                throw CommandFailure(
-                    """
-                    \(place): multi-mount protection says that a machine has it open or crashed \
-                    with it; mount it there, or see to it with e2fsck
-                    """)
-            }
+            guard error != .busy else { throw CommandFailure.protected(image) }
             throw CommandFailure(opening: image, error)
         }
         var output = Output()

@@ -7,12 +7,15 @@ internal import Glibc
 struct XattrCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "xattr",
-        abstract: "Show the extended attributes of a file.",
+        abstract: "Show and change the extended attributes of a file.",
         discussion: """
             Names carry their prefix, as getfattr shows them: user., trusted., security. and \
             system. ACLs are the attributes system.posix_acl_access and system.posix_acl_default.
             """,
-        subcommands: [ListAttributes.self, GetAttribute.self])
+        subcommands: [
+            ListAttributes.self, GetAttribute.self, SetAttributeCommand.self,
+            RemoveAttributeCommand.self,
+        ])
 
     /// A value for people: as text where it is text, in hexadecimal otherwise.
     static func shown(_ value: [UInt8]) -> String {

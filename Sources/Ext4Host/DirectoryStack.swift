@@ -1,7 +1,7 @@
 internal import Ext4
 internal import Glibc
 
-// The directories of the host that a copy is in, from the destination down.
+// The directories of the host that a copy is in, from where it began down.
 //
 // Every call names one entry of an open directory, never a path, and follows no symbolic link.
 // So nothing that was put there on the way, by the image or by another process, leads elsewhere.
@@ -59,6 +59,12 @@ internal import Glibc
         guard unsafe mkdirat(descriptor, cName.bytes, 0o700) == 0 else {
             throw SystemFailure("create the directory", path(of: name), errno: errno)
         }
+        try enterDirectory(name)
+    }
+
+    /// Goes into a directory that is in the one on top.
+    func enterDirectory(_ name: [UInt8]) throws(SystemFailure) {
+        let cName = try checked(name)
         let child = unsafe openat(
             descriptor, cName.bytes, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard child >= 0 else { throw SystemFailure("open", path(of: name), errno: errno) }
@@ -75,6 +81,32 @@ internal import Glibc
             close(old)
             levels[far].descriptor = nil
         }
+    }
+
+    /// The names in the directory on top, but `.` and `..`, in the order of their bytes.
+    func names() throws(SystemFailure) -> [[UInt8]] {
+        // A descriptor of its own, as the position in the directory belongs to it.
+        let own = unsafe openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard own >= 0 else { throw SystemFailure("read", path(of: []), errno: Glibc.errno) }
+        guard let directory = unsafe fdopendir(own) else {
+            let failure = Glibc.errno
+            close(own)
+            throw SystemFailure("read", path(of: []), errno: failure)
+        }
+        defer { unsafe closedir(directory) }
+        var names: [[UInt8]] = []
+        while true {
+            Glibc.errno = 0
+            guard let entry = unsafe readdir(directory) else { break }
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                unsafe Array(bytes.prefix { $0 != 0 })
+            }
+            if TreeWalk.isName(name) { names.append(name) }
+        }
+        guard Glibc.errno == 0 else {
+            throw SystemFailure("read", path(of: []), errno: Glibc.errno)
+        }
+        return names.sorted { $0.lexicographicallyPrecedes($1) }
     }
 
     /// Goes back to the directory above.

@@ -107,7 +107,7 @@ struct FileMetadata {
 
     /// A path to an entry of an open directory, for the calls that want one. The way to the
     /// directory is the kernel's; the calls do not follow the entry itself.
-    private static func path(of entry: CPath, in directory: Int32) -> CPath? {
+    static func path(of entry: CPath, in directory: Int32) -> CPath? {
         CPath(
             Array("/proc/self/fd/\(directory)/".utf8)
                 + entry.bytes.dropLast().map { UInt8(bitPattern: $0) })

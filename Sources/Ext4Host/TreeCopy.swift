@@ -43,36 +43,26 @@ public final class TreeCopy {
     /// - Throws: What keeps the whole copy from going on. What fails with one file only is told
     ///   as a problem.
     public func copy(_ inode: Inode, as name: [UInt8], into path: [UInt8]) throws(SystemFailure) {
-        let place = try DirectoryStack(root: path)
-        var walk = TreeWalk(volume, from: inode, named: name)
-        while let step = walk.next() {
-            switch step {
-            case .enter(let entry):
-                do throws(SystemFailure) {
-                    try enter(entry, place)
-                } catch {
-                    problem(entry.path, "\(error)")
-                    walk.skipDirectory()
-                }
-            case .leave(let entry):
-                setMetadata(of: entry, .descriptor(place.descriptor), place)
-                try place.leaveDirectory()
-            case .file(let entry): copyFile(entry, place)
-            case .problem(let found): problem(found.path, found.description)
-            }
-        }
+        try copy(TreeWalk(volume, from: inode, named: name), into: path, leavingOutTop: false)
     }
 
     /// Copies what is in the directory `inode` into the directory at `path`, which stays as it is.
     ///
     /// - Throws: What keeps the whole copy from going on.
     public func copyContents(of inode: Inode, into path: [UInt8]) throws(SystemFailure) {
+        try copy(TreeWalk(volume, from: inode), into: path, leavingOutTop: true)
+    }
+
+    private func copy(
+        _ start: TreeWalk, into path: [UInt8], leavingOutTop: Bool
+    ) throws(SystemFailure) {
         let place = try DirectoryStack(root: path)
-        var walk = TreeWalk(volume, from: inode)
+        var walk = start
         while let step = walk.next() {
             switch step {
-            case .enter(let entry) where entry.depth == 0: continue
-            case .leave(let entry) where entry.depth == 0: continue
+            case .enter(let entry) where leavingOutTop && entry.depth == 0,
+                .leave(let entry) where leavingOutTop && entry.depth == 0:
+                continue
             case .enter(let entry):
                 do throws(SystemFailure) {
                     try enter(entry, place)

@@ -1,5 +1,6 @@
 internal import CFuse3
 public import Ext4
+internal import Ext4Host
 internal import Glibc
 
 // The options of a mount, by the names that ext4 has in the kernel and that mount(8) and FUSE
@@ -193,13 +194,4 @@ public struct MountOptions: Hashable, Sendable {
         "inode_readahead_blks", "max_batch_time", "min_batch_time", "journal_ioprio",
         "usrjquota", "grpjquota", "jqfmt", "max_dir_size_kb", "auto_da_alloc", "mb_optimize_scan",
     ]
-}
-
-extension Timestamp {
-    /// The system's time.
-    static var now: Timestamp {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(clamping: time.tv_nsec))
-    }
 }
