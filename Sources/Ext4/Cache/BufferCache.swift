@@ -64,6 +64,9 @@ final class BufferCache: Sendable {
     /// Forgets `block`, which is free now; what the cache had of it is returned.
     func drop(_ block: BlockNumber) -> Buffer? { shard(of: block).drop(block) }
 
+    /// Whether reading `block` would drive another one out.
+    func isFull(for block: BlockNumber) -> Bool { shard(of: block).isFull }
+
     /// Whether the block is in memory; does not count as wanting it.
     func holds(_ block: BlockNumber) -> Bool { shard(of: block).holds(block) }
 

@@ -30,6 +30,9 @@ final class CacheShard: Sendable {
         state.withLock { $0.buffers[block] != nil }
     }
 
+    /// Whether a further block drives one out.
+    var isFull: Bool { state.withLock { $0.buffers.count >= $0.budget } }
+
     /// What a read must be inserted with.
     var epoch: UInt64 { state.withLock { $0.epoch } }
 

@@ -1,8 +1,12 @@
+import Synchronization
+
 /// The inodes of a volume: found in their group's table, parsed, and kept while there is room.
 final class InodeTable: Sendable {
     private let reader: BlockReader
     private let groups: GroupTable
     private let shards: [InodeShard]
+    /// The block of a table that was missing last.
+    private let lastMiss = Atomic<UInt64>(0)
 
     /// Blocks of an inode table that are read in one request.
     private static let readAhead: UInt64 = 32
@@ -132,7 +136,7 @@ final class InodeTable: Sendable {
         let perBlock = superblock.inodesPerBlock
         let offset = UInt64(slot / perBlock)
         let block = descriptor.inodeTable.advanced(by: offset)
-        if !reader.cache.holds(block) {
+        if !reader.cache.holds(block), isPrefetchWorthIt(of: block) {
             prefetch(around: offset, of: descriptor)
         }
         let buffer = try reader.cache.buffer(of: block)
@@ -144,6 +148,15 @@ final class InodeTable: Sendable {
                 superblock: superblock, verifiesChecksum: reader.verifiesChecksums)
             return try Inode(record, number: number, superblock: superblock)
         }
+    }
+
+    /// Whether the blocks around a missing one will be wanted too, in all likelihood, or at least do
+    /// no harm. Where names lead all over tables that are larger than the cache, each look-up would
+    /// read and drive out many blocks for the sake of one.
+    private func isPrefetchWorthIt(of block: BlockNumber) -> Bool {
+        let previous = lastMiss.exchange(block.rawValue, ordering: .relaxed)
+        let distance = max(previous, block.rawValue) - min(previous, block.rawValue)
+        return distance <= 2 * Self.readAhead || !reader.cache.isFull(for: block)
     }
 
     /// Reads the blocks around block `offset` of a group's table, as far as inodes were ever used.
