@@ -8,7 +8,7 @@ struct Failed: Error, CustomStringConvertible {
 let isRoot = geteuid() == 0
 
 /// Runs a shell script, with its arguments as `$1` and so on.
-func run(_ script: String, _ arguments: [String]) throws -> (status: Int32, output: String) {
+func runShell(_ script: String, _ arguments: [String]) throws -> (status: Int32, output: String) {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-eu", "-c", script, "sh"] + arguments
@@ -26,7 +26,7 @@ func run(_ script: String, _ arguments: [String]) throws -> (status: Int32, outp
 /// Runs a shell script that must succeed.
 @discardableResult
 func shell(_ script: String, _ arguments: String...) throws -> String {
-    let (status, output) = try run(script, arguments)
+    let (status, output) = try runShell(script, arguments)
     guard status == 0 else { throw Failed(description: "\(script) \(arguments): \(output)") }
     return output
 }
@@ -76,7 +76,7 @@ enum TestImage {
     }
 
     static func complaints(aboutFile path: String) throws -> String? {
-        let (status, output) = try run("e2fsck -fn $1 2>&1", [path])
+        let (status, output) = try runShell("e2fsck -fn $1 2>&1", [path])
         return status == 0 ? nil : "e2fsck -fn: \(status)\n\(output.prefix(3000))"
     }
 }

@@ -89,6 +89,16 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
+    /// Changes bytes behind everybody's back.
+    func put(_ bytes: ArraySlice<UInt8>, at offset: Int) {
+        state.withLock { _ in
+            unsafe bytes.withUnsafeBytes { source in
+                guard let base = source.baseAddress else { return }
+                unsafe (storage + offset).copyMemory(from: base, byteCount: source.count)
+            }
+        }
+    }
+
     // MARK: Recording and failing
 
     var events: [Event] { state.withLock { $0.events } }

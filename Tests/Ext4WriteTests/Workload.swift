@@ -8,15 +8,21 @@ final class Workload {
     /// A clock that stands still during an operation.
     final class Clock: Sendable {
         private let seconds = Atomic<Int64>(1_600_000_000)
-        let nanoseconds: UInt32
+        private let nanoseconds: UInt32
+        private let isStopped: Bool
 
-        /// Inodes of 128 bytes have whole seconds.
-        init(isWhole: Bool = false) { nanoseconds = isWhole ? 0 : 123_456_789 }
+        /// Inodes of 128 bytes have whole seconds; workloads that share a volume have one moment.
+        init(isWhole: Bool = false, isStopped: Bool = false) {
+            nanoseconds = isWhole ? 0 : 123_456_789
+            self.isStopped = isStopped
+        }
 
         var now: Timestamp {
             Timestamp(seconds: seconds.load(ordering: .relaxed), nanoseconds: nanoseconds)
         }
-        func advance() { seconds.add(1, ordering: .relaxed) }
+        func advance() {
+            if !isStopped { seconds.add(1, ordering: .relaxed) }
+        }
     }
 
     /// Flags that the model knows.
@@ -35,6 +41,18 @@ final class Workload {
     private(set) var surprises: [String] = []
     private(set) var recent: [String] = []
     private(set) var operations = 0
+    /// Whether the device may fail: the first failure ends the run.
+    var toleratesFailure = false
+    private(set) var failure: (error: Ext4Error, operation: String)?
+    /// Whether the volume may be full.
+    var toleratesFullVolume = false
+    private(set) var refusals = 0
+    /// The inode that was asked for last: what an operation that failed was about.
+    private(set) var lastNode: ModelNode?
+    /// Called before each operation and once one succeeded, when the model is up to date.
+    var onState: (() -> Void)?
+    /// Told of each call that made something durable: everything, or with a node, only that.
+    var onSync: ((ModelNode?) -> Void)?
     /// The contents of all files take about as much memory at most.
     var weightLimit = 12 << 20
     /// Whether files may become as large as the volume's maps allow.
@@ -42,14 +60,17 @@ final class Workload {
 
     let names: [FileName]
 
-    init(_ volume: Volume, clock: Clock, seed: UInt64) throws(Ext4Error) {
+    /// - Parameter inode: the directory that the workload has for itself; nil for the root.
+    init(
+        _ volume: Volume, in inode: Inode? = nil, clock: Clock, seed: UInt64
+    ) throws(Ext4Error) {
         self.volume = volume
         self.clock = clock
         random = Randomness(seed)
-        let inode = try volume.root()
+        let top: Inode
+        if let inode { top = inode } else { top = try volume.root() }
         root = ModelNode(
-            number: inode.number, new: NewInode(mode: inode.mode),
-            time: inode.modificationTime)
+            number: top.number, new: NewInode(mode: top.mode), time: top.modificationTime)
         directories = [root]
         // Enough to meet each other often, and long enough to fill blocks.
         names = (0..<60).map { index in
@@ -76,12 +97,18 @@ final class Workload {
 
     /// Runs `count` operations, unless one goes wrong.
     func run(_ count: Int) {
-        for _ in 0..<count where surprises.isEmpty {
+        for _ in 0..<count where isRunning {
             clock.advance()
             operations += 1
             step()
         }
     }
+
+    /// Whether all has gone as it should.
+    var isRunning: Bool { surprises.isEmpty && failure == nil }
+
+    /// Goes on after a failure of the device that changed nothing.
+    func forgive() { failure = nil }
 
     func fail(_ text: String) { surprises.append(text) }
 
@@ -100,11 +127,20 @@ final class Workload {
     ) -> Bool {
         recent.append("\(operations): \(name.prefix(100)) -> \(expected.map { "\($0)" } ?? "ok")")
         if recent.count > 64 { recent.removeFirst(32) }
+        onState?()
         do throws(Ext4Error) {
             try body()
             if let expected { fail("\(name): succeeded, should fail with \(expected)") }
             return true
         } catch {
+            if toleratesFailure, error.isOfDevice {
+                failure = (error, name)
+                return false
+            }
+            if toleratesFullVolume, error == .noSpace {
+                refusals += 1
+                return false
+            }
             if error != expected, !other.contains(error) {
                 fail("\(name): \(error), should \(expected.map { "fail with \($0)" } ?? "succeed")")
             }
@@ -112,7 +148,10 @@ final class Workload {
         }
     }
 
-    func inode(_ node: ModelNode) throws(Ext4Error) -> Inode { try volume.inode(node.number) }
+    func inode(_ node: ModelNode) throws(Ext4Error) -> Inode {
+        lastNode = node
+        return try volume.inode(node.number)
+    }
 
     /// Compares everything; the differences.
     func compare() -> [String] {
@@ -265,10 +304,10 @@ final class Workload {
         let padding = String(repeating: "y", count: random.below(180))
         func name(_ index: Int) -> FileName { FileName("m\(mark)-\(index)-\(padding)") }
         guard directory.entries[name(0)] == nil else { return }
-        for index in 0..<count where surprises.isEmpty {
+        for index in 0..<count where isRunning {
             make(NewInode(mode: FileMode(rawValue: 0o100644)), as: name(index), in: directory)
         }
-        for index in 0..<count where index % 7 != 0 && surprises.isEmpty {
+        for index in 0..<count where index % 7 != 0 && isRunning {
             if index % 3 == 0 {
                 move(name(index), in: directory, to: someName(), in: somewhere(), [])
             } else {
@@ -310,10 +349,12 @@ final class Workload {
         if orphans.count > 5 || random.chance(40) { return release() }
         guard let node = random.element(of: files) else { return }
         let count = UInt64(1 + random.below(3))
-        _ = attempt("acquire \(node.number) \(count)", expecting: nil) { () throws(Ext4Error) in
-            for _ in 0..<count { volume.acquire(try inode(node)) }
+        let isDone = attempt("acquire \(node.number) \(count)", expecting: nil) {
+            () throws(Ext4Error) in
+            let inode = try inode(node)
+            for _ in 0..<count { volume.acquire(inode) }
         }
-        node.references += count
+        if isDone { node.references += count }
     }
 
     private func release() {
@@ -329,12 +370,33 @@ final class Workload {
 
     private func synchronise() {
         if random.chance(50), let file = someFile() {
-            let isDataOnly = random.chance(50)
-            _ = attempt("sync \(file.number)", expecting: nil) { () throws(Ext4Error) in
-                try volume.sync(inode(file), dataOnly: isDataOnly)
-            }
+            synchronise(file, isDataOnly: random.chance(50))
         } else {
-            _ = attempt("sync", expecting: nil) { () throws(Ext4Error) in try volume.sync() }
+            synchroniseAll()
+        }
+    }
+
+    func synchroniseAll() {
+        let isDone = attempt("sync", expecting: nil) { () throws(Ext4Error) in
+            try volume.sync()
+        }
+        if isDone { onSync?(nil) }
+    }
+
+    func synchronise(_ file: ModelNode, isDataOnly: Bool) {
+        let isDone = attempt("sync \(file.number)", expecting: nil) { () throws(Ext4Error) in
+            try volume.sync(inode(file), dataOnly: isDataOnly)
+        }
+        if isDone { onSync?(file) }
+    }
+}
+
+extension Ext4Error {
+    /// Whether it tells of a device that fails, or of the volume that was given up for that.
+    var isOfDevice: Bool {
+        switch self {
+        case .io, .readOnlyVolume: true
+        default: false
         }
     }
 }

@@ -1,0 +1,48 @@
+import Testing
+
+@testable import Ext4
+
+/// Crashes in the middle of random workloads: whatever sectors of what was not flushed are there,
+/// the next mount finds a sound volume, with all that was made durable and nothing that was never
+/// written.
+@Suite struct CrashTests {
+    static let kinds: [VolumeKind] = [
+        VolumeKind(name: "1K blocks", options: "-t ext4 -b 1024 -J size=1", megabytes: 16),
+        VolumeKind(name: "4K blocks", options: "-t ext4 -b 4096 -J size=4", megabytes: 24),
+        VolumeKind(
+            name: "orphan file", options: "-t ext4 -b 1024 -J size=1 -O orphan_file",
+            megabytes: 16),
+        VolumeKind(
+            name: "inline data", options: "-t ext4 -b 1024 -J size=1 -O inline_data",
+            megabytes: 16),
+        VolumeKind(name: "ext3", options: "-t ext3 -b 1024 -J size=1", megabytes: 16),
+        VolumeKind(
+            name: "values in inodes", options: "-t ext4 -b 1024 -J size=1 -O ea_inode",
+            megabytes: 16),
+        VolumeKind(
+            name: "data=journal", options: "-t ext4 -b 1024 -J size=1", megabytes: 16,
+            dataMode: .journal),
+    ]
+
+    @Test(arguments: kinds)
+    func everyCrashLeavesASoundVolume(kind: VolumeKind) throws {
+        for seed in 1...WorkloadTests.seeds {
+            let device = try TestImage.make(kind.options, megabytes: kind.megabytes)
+            let clock = Workload.Clock()
+            var options = Workload.options(clock)
+            options.dataMode = kind.dataMode
+            let trial = try CrashTrial(
+                device, options: options, clock: clock, seed: UInt64(seed))
+            trial.run(WorkloadTests.operations / 2)
+            try #require(trial.workload.surprises.isEmpty, "\(trial.workload.report)")
+            var count = 0
+            try trial.forEachCrash(cuts: 40, seed: UInt64(seed)) { image, event in
+                count += 1
+                let reason = try trial.complaint(
+                    about: image, options, after: event, byE2fsck: count % 5 == 0)
+                #expect(reason == nil, "seed \(seed), crash behind event \(event)")
+                return reason == nil
+            }
+        }
+    }
+}
