@@ -12,7 +12,8 @@ import Testing
         let base = try TestImage.make(kind.options, megabytes: kind.megabytes)
         var trial = FaultTrial(base: base)
         trial.options = { clock in
-            var options = Workload.options(clock, cacheBytes: operation == .read ? 8 << 10 : 4 << 20)
+            var options = Workload.options(
+                clock, cacheBytes: operation == .read ? 8 << 10 : 4 << 20)
             options.dataMode = kind.dataMode
             return options
         }

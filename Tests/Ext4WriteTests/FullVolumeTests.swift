@@ -38,7 +38,8 @@ import Testing
         let device = try TestImage.make(kind, megabytes: 6)
         let volume = try open(device)
         let root = try volume.root()
-        let directory = try volume.create("d", in: root, NewInode(mode: FileMode(rawValue: 0o040777)))
+        let directory = try volume.create(
+            "d", in: root, NewInode(mode: FileMode(rawValue: 0o040777)))
         let before = try free(volume)
         let bytes = [UInt8](repeating: 0x42, count: 3000)
         var files = 0

@@ -3,14 +3,19 @@
 extension BlockAllocator {
     /// Sets aside up to `count` blocks: at `goal`, else behind it in its group, else wherever the
     /// pieces are longest, group after group. Nil when no block is to be had.
-    func search(_ count: UInt32, near goal: BlockNumber) -> BlockRange? {
+    ///
+    /// - Throws: when no block is to be had because of it, what a bitmap could not be read for.
+    func search(_ count: UInt32, near goal: BlockNumber) throws(Ext4Error) -> BlockRange? {
         let geometry = geometry
         let goal = geometry.contains(goal) ? goal : geometry.blocks(of: GroupNumber(0)).start
         let home = geometry.group(of: goal)
         let offset = Int(goal.rawValue &- geometry.blocks(of: home).start.rawValue)
         // A request that is cut into more than four is better served by another group.
         var least = max(count / 4, 1)
-        if let range = take(count, from: offset, of: home, least: least, isGoal: true) {
+        var failure: Ext4Error?
+        if let range = take(
+            count, from: offset, of: home, least: least, isGoal: true, &failure)
+        {
             return range
         }
         least = count
@@ -23,12 +28,16 @@ extension BlockAllocator {
                 if index == Int(geometry.groupCount) { index = 0 }
                 guard longestRun[index] >= least else { continue }
                 if let range = take(
-                    count, from: 0, of: GroupNumber(UInt32(index)), least: least, isGoal: false)
+                    count, from: 0, of: GroupNumber(UInt32(index)), least: least, isGoal: false,
+                    &failure)
                 {
                     return range
                 }
             }
-            guard least > 1 else { return nil }
+            guard least > 1 else {
+                if let failure { throw failure }
+                return nil
+            }
             least = max(least / 4, 1)
         }
     }
@@ -36,7 +45,8 @@ extension BlockAllocator {
     /// Sets aside up to `count` blocks, and not less than `least`, of one group: behind bit
     /// `start`, else before it.
     private func take(
-        _ count: UInt32, from start: Int, of number: GroupNumber, least: UInt32, isGoal: Bool
+        _ count: UInt32, from start: Int, of number: GroupNumber, least: UInt32, isGoal: Bool,
+        _ failure: inout Ext4Error?
     ) -> BlockRange? {
         let index = Int(number.rawValue)
         guard available[index] > 0 else { return nil }
@@ -63,6 +73,7 @@ extension BlockAllocator {
             return group.blocks(bits)
         } catch {
             groups.reader.log(.error, "no blocks are taken from group \(number): \(error)")
+            failure = failure ?? error
             return nil
         }
     }

@@ -98,7 +98,7 @@ final class BlockAllocator: Sendable {
         // Two threads may see the same room and go below the floor together. That is for the maps
         // to forbid where it matters: no block is in two hands.
         let wanted = UInt32(clamping: min(count, UInt64(room), geometry.blocksPerGroup))
-        guard let range = search(wanted, near: goal) else { throw .noSpace }
+        guard let range = try search(wanted, near: goal) else { throw .noSpace }
         unreserved.subtract(Int64(range.count), ordering: .relaxed)
         return range
     }
