@@ -60,7 +60,7 @@ struct ModelComparison {
     init(_ root: ModelNode, of volume: Volume, orphans: [ModelNode] = []) {
         self.volume = volume
         do {
-            try compare(root, try volume.root(), path: "")
+            try compare(root, try volume.inode(root.number), path: "")
             for node in orphans {
                 try compare(node, try volume.inodes.inode(node.number), path: "orphan")
             }
@@ -127,7 +127,7 @@ struct ModelComparison {
         check(
             path, "..", node.parent?.number ?? .root,
             found.removeValue(forKey: "..")?.inode ?? InodeNumber(0))
-        if node.parent == nil { found["lost+found"] = nil }
+        if node.number == .root { found["lost+found"] = nil }
         for (name, child) in node.entries {
             guard let entry = found.removeValue(forKey: name) else {
                 differences.append("\(path)/\(name): missing")

@@ -20,6 +20,7 @@ public final class Inode: Sendable {
         var lastChange: TransactionID?
         /// As `lastChange`, of what is needed to find the contents: not times.
         var lastDataChange: TransactionID?
+        var isFreed = false
     }
 
     /// Makes sense of a record.
@@ -43,6 +44,13 @@ public final class Inode: Sendable {
 
     /// The seed of the checksums of everything that belongs to this inode.
     var checksumSeed: UInt32 { state.withLock { $0.checksumSeed } }
+
+    /// Whether the number was freed, and may be another inode's by now: nothing is changed through
+    /// this one any more.
+    var isFreed: Bool {
+        get { state.withLock { $0.isFreed } }
+        set { state.withLock { $0.isFreed = newValue } }
+    }
 
     /// The last transaction that changed the inode; nil for none since it was read.
     var lastChange: TransactionID? { state.withLock { $0.lastChange } }

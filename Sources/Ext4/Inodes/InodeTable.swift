@@ -109,6 +109,8 @@ final class InodeTable: Sendable {
         _ inode: Inode, isData: Bool = true, isUndone: Bool = true, in handle: inout Handle,
         _ body: (inout InodeRecord) throws(Ext4Error) -> Void
     ) throws(Ext4Error) {
+        // Who held it while it was freed comes too late.
+        guard !inode.isFreed else { throw .notFound }
         let (buffer, offset) = try place(of: inode.number)
         let old = try inode.change(
             reader.superblock, to: buffer, at: offset, isData: isData, in: &handle, body)

@@ -26,12 +26,13 @@ extension Volume {
     public func lookup(_ name: RawSpan, in directory: Inode) throws(Ext4Error) -> Inode {
         guard directory.isDirectory else { throw .notDirectory }
         guard name.byteCount <= FileName.maximumLength else { throw .nameTooLong }
-        let number = try directory.lock.shared { () throws(Ext4Error) -> InodeNumber? in
-            guard name.byteCount > 0, directory.linkCount > 0 else { return nil }
-            return try find(name, in: directory)
+        // With the lock held, a name that is found keeps its inode from being freed.
+        return try directory.lock.shared { () throws(Ext4Error) -> Inode in
+            guard name.byteCount > 0, directory.linkCount > 0,
+                let number = try find(name, in: directory)
+            else { throw .notFound }
+            return try named(number, in: directory)
         }
-        guard let number else { throw .notFound }
-        return try named(number, in: directory)
     }
 
     /// The inode that an entry of `directory` leads to, with the checks that a name calls for.

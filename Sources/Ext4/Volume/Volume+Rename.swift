@@ -107,17 +107,19 @@ extension Volume {
         var current = directory
         let dots: [UInt8] = [UInt8(ascii: "."), UInt8(ascii: ".")]
         while current.number != .root {
-            let parent = try current.lock.shared { () throws(Ext4Error) in
-                try find(unsafe dots.span.bytes, in: current)
+            let parent = try current.lock.shared { () throws(Ext4Error) -> Inode in
+                // Nothing is moved meanwhile, but directories are removed.
+                guard current.linkCount > 0 else { throw .notFound }
+                guard let parent = try find(unsafe dots.span.bytes, in: current) else {
+                    throw .corrupt(
+                        .directoryBlock, at: .init(inode: current.number), .broken("it has no .."))
+                }
+                return try named(parent, in: current)
             }
-            guard let parent else {
-                throw .corrupt(
-                    .directoryBlock, at: .init(inode: current.number), .broken("it has no .."))
+            guard found.insert(parent.number).inserted else {
+                throw .corrupt(.directoryBlock, at: .init(inode: parent.number), .cycle)
             }
-            guard found.insert(parent).inserted else {
-                throw .corrupt(.directoryBlock, at: .init(inode: parent), .cycle)
-            }
-            current = try named(parent, in: current)
+            current = parent
         }
         return found
     }

@@ -142,6 +142,8 @@ extension Volume {
             record.setSize(0)
         }
         try writing.inodes.free(number, isDirectory: isDirectory, in: &handle)
+        inode.isFreed = true
+        handle.onFailure { _ in inode.isFreed = false }
         return true
     }
 

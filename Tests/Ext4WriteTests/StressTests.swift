@@ -1,0 +1,42 @@
+import Ext4Host
+import Foundation
+import Testing
+
+@testable import Ext4
+
+/// Many threads at once. `make tsan` runs these under the thread sanitizer; `STRESS_SECONDS` in the
+/// environment makes them longer.
+@Suite(.serialized) struct StressTests {
+    static let seconds =
+        ProcessInfo.processInfo.environment["STRESS_SECONDS"].flatMap { Double($0) } ?? 4
+
+    static let kinds: [VolumeKind] = [
+        VolumeKind(name: "default", options: "-t ext4 -b 4096"),
+        VolumeKind(name: "1K blocks", options: "-t ext4 -b 1024 -J size=2 -O orphan_file"),
+        VolumeKind(name: "inline data", options: "-t ext4 -b 1024 -O inline_data,ea_inode"),
+        VolumeKind(name: "ext3", options: "-t ext3 -b 1024 -J size=1"),
+        VolumeKind(
+            name: "data=journal", options: "-t ext4 -b 1024 -J size=4", dataMode: .journal),
+    ]
+
+    @Test(arguments: kinds)
+    func threadsDoNotMeet(kind: VolumeKind) throws {
+        let scratch = try Scratch()
+        let path = scratch.path("image")
+        // A file and no device in memory: that would have a lock, and so hide races.
+        try shell(
+            "truncate -s 192M $1; mke2fs -q -F -E lazy_itable_init=0 \(kind.options) $1", path)
+        let clock = Workload.Clock(isStopped: true)
+        var options = Workload.options(clock, cacheBytes: 1 << 20)
+        options.dataMode = kind.dataMode
+        do {
+            let volume = try Volume.open(
+                FileDevice(path: path, access: .readWrite), options: options)
+            let stress = try Stress(volume)
+            try stress.run(threads: 8, seconds: Self.seconds, clock: clock)
+            #expect(stress.surprises == [])
+            try volume.close()
+        }
+        #expect(try TestImage.complaints(aboutFile: path) == nil)
+    }
+}
