@@ -1,4 +1,5 @@
 public import Ext4
+internal import CLinux
 internal import Glibc
 
 extension Timestamp {
