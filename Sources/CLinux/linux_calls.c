@@ -17,23 +17,23 @@ int linux_lsetxattr(const char *path, const char *name, const void *value, size_
 
 int linux_lremovexattr(const char *path, const char *name) { return lremovexattr(path, name); }
 
-ssize_t linux_flistxattr(int fd, char *list, size_t size) { return flistxattr(fd, list, size); }
+ptrdiff_t linux_flistxattr(int fd, char *list, size_t size) { return flistxattr(fd, list, size); }
 
-ssize_t linux_llistxattr(const char *path, char *list, size_t size) {
+ptrdiff_t linux_llistxattr(const char *path, char *list, size_t size) {
     return llistxattr(path, list, size);
 }
 
-ssize_t linux_fgetxattr(int fd, const char *name, void *value, size_t size) {
+ptrdiff_t linux_fgetxattr(int fd, const char *name, void *value, size_t size) {
     return fgetxattr(fd, name, value, size);
 }
 
-ssize_t linux_lgetxattr(const char *path, const char *name, void *value, size_t size) {
+ptrdiff_t linux_lgetxattr(const char *path, const char *name, void *value, size_t size) {
     return lgetxattr(path, name, value, size);
 }
 
-off_t linux_next_data(int fd, off_t from) { return lseek(fd, from, SEEK_DATA); }
+long linux_next_data(int fd, long from) { return lseek(fd, from, SEEK_DATA); }
 
-off_t linux_next_hole(int fd, off_t from) { return lseek(fd, from, SEEK_HOLE); }
+long linux_next_hole(int fd, long from) { return lseek(fd, from, SEEK_HOLE); }
 
 void *linux_locale_utf8(void) {
     // Made once and never freed: threads may still use it when the process ends.

@@ -1,5 +1,4 @@
 public import Ext4
-internal import CLinux
 internal import Glibc
 
 extension Timestamp {

@@ -3,21 +3,23 @@
 #ifndef LINUX_CALLS_H
 #define LINUX_CALLS_H
 
+// No other header: what a header declares, such as struct timespec, Swift takes for this module's
+// when it comes here first, and files that import only Glibc do not see it any more. So ptrdiff_t
+// stands for ssize_t, and long for off_t.
 #include <stddef.h>
-#include <sys/types.h>
 
 int linux_fsetxattr(int fd, const char *name, const void *value, size_t size);
 int linux_fremovexattr(int fd, const char *name);
 int linux_lsetxattr(const char *path, const char *name, const void *value, size_t size);
 int linux_lremovexattr(const char *path, const char *name);
-ssize_t linux_flistxattr(int fd, char *list, size_t size);
-ssize_t linux_llistxattr(const char *path, char *list, size_t size);
-ssize_t linux_fgetxattr(int fd, const char *name, void *value, size_t size);
-ssize_t linux_lgetxattr(const char *path, const char *name, void *value, size_t size);
+ptrdiff_t linux_flistxattr(int fd, char *list, size_t size);
+ptrdiff_t linux_llistxattr(const char *path, char *list, size_t size);
+ptrdiff_t linux_fgetxattr(int fd, const char *name, void *value, size_t size);
+ptrdiff_t linux_lgetxattr(const char *path, const char *name, void *value, size_t size);
 
 // lseek with SEEK_DATA and with SEEK_HOLE.
-off_t linux_next_data(int fd, off_t from);
-off_t linux_next_hole(int fd, off_t from);
+long linux_next_data(int fd, long from);
+long linux_next_hole(int fd, long from);
 
 // Makes this thread read and write file names as UTF-8, whatever the environment says, until
 // linux_locale_restore is given what this returns.
