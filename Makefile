@@ -36,6 +36,10 @@ test-all: dependencies-test ## Run every test, the slow ones too.
 fuzz: dependencies-fuzz ## Feed damaged volumes to the engine for FUZZ_SECONDS (120).
 	@scripts/fuzz $(FUZZ_SECONDS)
 
+.PHONY: tsan
+tsan: dependencies-test ## Run the tests with many threads under the thread sanitizer.
+	@scripts/tsan
+
 .PHONY: check
 check: lint test ## Format lint, build, and `make test`: what a change must pass.
 

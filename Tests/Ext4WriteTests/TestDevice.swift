@@ -120,6 +120,11 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
+    /// How many requests of a kind there were.
+    func count(of operation: IOFailure.Operation) -> Int {
+        state.withLock { $0.counts[operation, default: 0] }
+    }
+
     /// Whether the request that was to fail came.
     var hasFailed: Bool { state.withLock { $0.hasFailed } }
 
