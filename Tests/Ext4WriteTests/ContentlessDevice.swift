@@ -17,7 +17,7 @@ final class ContentlessDevice: BlockDevice {
 
     /// Takes over the parts of an image file that are no holes.
     init(path: String) throws {
-        let descriptor = open(path, O_RDONLY)
+        let descriptor = unsafe open(path, O_RDONLY)
         guard descriptor >= 0 else { throw Failed(description: "open \(path)") }
         defer { close(descriptor) }
         byteCount = UInt64(lseek(descriptor, 0, SEEK_END))
@@ -79,7 +79,7 @@ final class ContentlessDevice: BlockDevice {
     func flush() throws(Ext4Error) {}
 
     func save(to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         guard descriptor >= 0 else { throw Failed(description: "create \(path)") }
         defer { close(descriptor) }
         ftruncate(descriptor, off_t(byteCount))

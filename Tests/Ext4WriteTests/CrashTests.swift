@@ -35,11 +35,13 @@ import Testing
                 device, options: options, clock: clock, seed: UInt64(seed))
             trial.run(WorkloadTests.operations / 2)
             try #require(trial.workload.surprises.isEmpty, "\(trial.workload.report)")
+            // e2fsck frees orphans, but leaves the inodes with their values unattached.
+            let mayCheck = !kind.options.contains("ea_inode")
             var count = 0
             try trial.forEachCrash(cuts: 40, seed: UInt64(seed)) { image, event in
                 count += 1
                 let reason = try trial.complaint(
-                    about: image, options, after: event, byE2fsck: count % 5 == 0)
+                    about: image, options, after: event, byE2fsck: mayCheck && count % 5 == 0)
                 #expect(reason == nil, "seed \(seed), crash behind event \(event)")
                 return reason == nil
             }
