@@ -180,7 +180,7 @@ import Testing
     }
 
     @Test func directoriesCountTheirLinksAndAttributesHaveHashes() throws {
-        let device = try TestImage.make("-t ext4 -O ea_inode", megabytes: 64)
+        let device = try TestImage.make("-t ext4 -b 4096 -O ea_inode", megabytes: 64)
         let volume = try open(device)
         let root = try volume.root()
         let links = root.linkCount
