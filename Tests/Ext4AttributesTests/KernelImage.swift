@@ -38,11 +38,23 @@ final class KernelImage {
         do {
             result = try body(mountPoint)
         } catch {
-            try Self.run(["umount", mountPoint])
+            try unmount()
             throw error
         }
-        try Self.run(["umount", mountPoint])
+        try unmount()
         return result
+    }
+
+    /// Unmounts. A process that another test starts at this moment may still have what this one
+    /// had open, until it is that other program: that is waited for.
+    private func unmount() throws {
+        try Self.shell(
+            """
+            i=0
+            until umount "$1" 2>/dev/null; do
+                i=$((i + 1)); [ $i -lt 50 ] || exec umount "$1"; sleep 0.1
+            done
+            """, mountPoint)
     }
 
     /// All bytes of the image.
