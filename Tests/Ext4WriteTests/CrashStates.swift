@@ -169,10 +169,19 @@ final class CrashTrial {
 
     // MARK: Crashes
 
-    /// Calls `body` with devices as crashes may leave them, until it returns false: at `cuts`
-    /// places, of which about half are just before a flush.
+    /// As the static function, for this trial's device.
     func forEachCrash(
         cuts: Int, seed: UInt64, _ body: (TestDevice, _ event: Int) throws -> Bool
+    ) rethrows {
+        try Self.forEachCrash(
+            of: device, from: start, after: firstEvent, cuts: cuts, seed: seed, body)
+    }
+
+    /// Calls `body` with devices as crashes may leave them, until it returns false: at `cuts`
+    /// places, of which about half are just before a flush.
+    static func forEachCrash(
+        of device: TestDevice, from start: TestDevice, after firstEvent: Int, cuts: Int,
+        seed: UInt64, _ body: (TestDevice, _ event: Int) throws -> Bool
     ) rethrows {
         var random = Randomness(seed)
         let events = device.events
@@ -191,7 +200,7 @@ final class CrashTrial {
         for (index, event) in events.enumerated() {
             if chosen.contains(index) {
                 let image = TestDevice(copyOf: durable)
-                Self.choose(pending, on: image, &random)
+                choose(pending, on: image, &random)
                 guard try body(image, index) else { return }
             }
             switch event {

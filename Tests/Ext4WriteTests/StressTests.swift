@@ -39,4 +39,30 @@ import Testing
         }
         #expect(try TestImage.complaints(aboutFile: path) == nil)
     }
+
+    /// A crash while many threads are at work leaves a volume that recovery makes sound.
+    @Test func aCrashUnderManyThreads() throws {
+        let device = try TestImage.make("-t ext4 -b 1024 -J size=2", megabytes: 64)
+        let start = TestDevice(copyOf: device)
+        device.startRecording()
+        let clock = Workload.Clock(isStopped: true)
+        let options = Workload.options(clock, cacheBytes: 1 << 20)
+        let volume = try Volume.open(device, options: options)
+        let stress = try Stress(volume)
+        try stress.run(threads: 8, seconds: min(Self.seconds, 3) / 2, clock: clock)
+        #expect(stress.surprises == [])
+        try CrashTrial.forEachCrash(of: device, from: start, after: 10, cuts: 40, seed: 1) {
+            image, event in
+            let complaints = try Self.recover(image, options)
+            #expect(complaints == nil, "crash behind event \(event)")
+            return complaints == nil
+        }
+    }
+
+    private static func recover(
+        _ image: TestDevice, _ options: OpenOptions
+    ) throws -> String? {
+        try Volume.open(image, options: options).close()
+        return try TestImage.complaints(about: image)
+    }
 }
