@@ -47,4 +47,28 @@ import Testing
             }
         }
     }
+
+    /// A superblock of which only one sector came to its place: the journal has it whole. Without
+    /// a journal to replay it is bad.
+    @Test(arguments: [false, true])
+    func aTornSuperblockIsInTheJournal(isClosed: Bool) throws {
+        let device = try TestImage.make("-t ext4 -b 1024 -J size=1", megabytes: 16)
+        let options = Workload.options(Workload.Clock())
+        let volume = try Volume.open(device, options: options)
+        // Files without a name are on the list that begins in the superblock.
+        for _ in 0..<2 {
+            _ = try volume.createUnnamed(
+                in: volume.root(), NewInode(mode: FileMode(rawValue: 0o100644)))
+        }
+        try volume.sync()
+        if isClosed { try volume.close() }
+        // s_last_orphan, in the first sector; the checksum stands in the second.
+        device.put([0x77, 0, 0, 0], at: 1024 + 0xE8)
+        if isClosed {
+            #expect(throws: Ext4Error.self) { try Volume.open(device, options: options) }
+            return
+        }
+        try Volume.open(device, options: options).close()
+        #expect(try TestImage.complaints(about: device) == nil)
+    }
 }

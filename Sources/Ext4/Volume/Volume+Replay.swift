@@ -23,7 +23,7 @@ extension Volume {
         asItLies.superblock = .primary
         asItLies.journal = .ignore
         asItLies.log = .none
-        let before = try Volume.open(device, options: asItLies)
+        let before = try openBeforeReplay(device, asItLies)
         guard before.superblock.compatible.contains(.hasJournal) else { return nil }
         guard !before.superblock.hasExternalJournal else {
             throw .unsupported(UnsupportedFeatures(["external journal"], for: .recovery))
@@ -42,10 +42,35 @@ extension Volume {
                     .broken("its replay would move the journal"))
             }
             try recovery.replay(to: device)
-            _ = try Volume.open(device, options: asItLies)
         }
+        // Only what is sound now is marked as such.
+        _ = try Volume.open(device, options: asItLies)
         try markRecovered(before, bytes, at: location, on: device)
         return recovery?.report
+    }
+
+    /// The volume as it lies, before its journal is replayed.
+    ///
+    /// A crash may have torn the superblock, whose two sectors are on their way to their place with
+    /// every checkpoint. The journal has it whole then, and until that is replayed the checksum
+    /// counts for nothing.
+    static func openBeforeReplay(
+        _ device: any BlockDevice, _ asItLies: OpenOptions
+    ) throws(Ext4Error) -> Volume {
+        do throws(Ext4Error) {
+            return try open(device, options: asItLies)
+        } catch {
+            guard case .corrupt(let corruption) = error, corruption.structure == .superblock else {
+                throw error
+            }
+            var trusting = asItLies
+            trusting.verifiesChecksums = false
+            guard let volume = try? open(device, options: trusting),
+                volume.superblock.compatible.contains(.hasJournal),
+                volume.superblock.incompatible.contains(.recover)
+            else { throw error }
+            return volume
+        }
     }
 
     /// Refuses a journal whose replay would change where the journal is, or what a block is.

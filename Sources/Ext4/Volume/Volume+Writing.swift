@@ -12,7 +12,7 @@ extension Volume {
         asItLies.superblock = .primary
         asItLies.journal = .ignore
         // Refused before anything is written, the replay included.
-        try checkWritable(try SuperblockSource.find(on: device, options: asItLies).superblock)
+        try checkWritable(try openBeforeReplay(device, asItLies).superblock)
         let report = try replayJournal(on: device, options: options)
         let source = try SuperblockSource.find(on: device, options: asItLies)
         try checkWritable(source.superblock)
