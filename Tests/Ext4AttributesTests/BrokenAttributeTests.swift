@@ -95,7 +95,7 @@ struct BrokenAttributeTests {
         // The block's number leads out of the volume, or into something else.
         let field =
             try volume.offset(of: volume.inode("outer").number)
-            + UInt64(Record.attributeBlockLow.offset)
+            + UInt64(Record.fileACLLow.offset)
         for (pointer, structure) in [(UInt32.max, "out"), (1, "descriptors")] {
             let found = try volume.corruption([(field, BrokenVolume.little(pointer))]) {
                 try attributes($0, "outer")
@@ -184,7 +184,7 @@ struct BrokenAttributeTests {
             }
         }
         // It has attributes of its own, which could lead on and on.
-        let nested = try found((holder + UInt64(Record.attributeBlockLow.offset), [7]))
+        let nested = try found((holder + UInt64(Record.fileACLLow.offset), [7]))
         #expect(nested?.rule == .field("i_file_acl", value: 7, rule: "0"))
         // It is free.
         let free = try found((holder, [0, 0]), (holder + UInt64(Record.linkCount.offset), [0, 0]))

@@ -151,7 +151,7 @@ extension VolumeFixture {
     @Test func blockIsOutsideTheVolume() throws {
         var volume = try VolumeFixture()
         let file = try volume.inode("/sub/deep/er/leaf")
-        try volume.setInode(file.number, InodeRecord.Layout.attributeBlockHigh, 0xFFFF)
+        try volume.setInode(file.number, InodeRecord.Layout.fileACLHigh, 0xFFFF)
         let found = volume.corruption { (volume) throws(Ext4Error) in
             _ = try volume.extendedAttributes(of: try volume.inode(file.number))
         }
@@ -211,7 +211,7 @@ extension VolumeFixture {
 
         // The inode of the value has attributes itself, which lead back.
         volume = sound
-        try volume.setInode(value, InodeRecord.Layout.attributeBlockLow, 100)
+        try volume.setInode(value, InodeRecord.Layout.fileACLLow, 100)
         found = corruption(volume)
         #expect(found?.structure == .attributeInode && found?.field == "i_file_acl")
         #expect(found?.place == .init(inode: value))

@@ -250,7 +250,7 @@ import Ext4Verify
         try expect(Layout.blocksCountLow, [0, 1, 513], "s_blocks_count")
         try expect(Layout.blocksCountLow, [.max], "s_inodes_count")
         try expect(Layout.inodesCount, [0, 127, 129, .max], "s_inodes_count")
-        try expect(Layout.reservedDescriptorBlocks, [257, .max], "s_reserved_gdt_blocks")
+        try expect(Layout.reservedDescriptors, [257, .max], "s_reserved_gdt_blocks")
         try expect(Layout.logGroupsPerFlex, [32, 64, 255], "s_log_groups_per_flex")
         try expect(Layout.checksumType, [0, 2, 255], "s_checksum_type")
     }

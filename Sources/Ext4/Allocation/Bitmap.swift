@@ -11,15 +11,17 @@ extension RawSpan {
     private func word(_ index: Int) -> UInt64 { self[Field<UInt64>.le(index &<< 3)] }
 
     /// Whether bit `index` is set.
-    func isBitSet(_ index: Int) -> Bool { byte(at: index >> 3) & (1 << UInt8(index & 7)) != 0 }
+    package func isBitSet(_ index: Int) -> Bool {
+        byte(at: index >> 3) & (1 << UInt8(index & 7)) != 0
+    }
 
     /// The first clear bit of `start..<limit`, or `limit`.
-    func firstClearBit(from start: Int, below limit: Int) -> Int {
+    package func firstClearBit(from start: Int, below limit: Int) -> Int {
         firstBit(from: start, below: limit, flipping: ~0)
     }
 
     /// The first set bit of `start..<limit`, or `limit`.
-    func firstSetBit(from start: Int, below limit: Int) -> Int {
+    package func firstSetBit(from start: Int, below limit: Int) -> Int {
         firstBit(from: start, below: limit, flipping: 0)
     }
 
@@ -38,17 +40,17 @@ extension RawSpan {
     }
 
     /// Whether all bits of `range` are set.
-    func areBitsSet(_ range: Range<Int>) -> Bool {
+    package func areBitsSet(_ range: Range<Int>) -> Bool {
         firstClearBit(from: range.lowerBound, below: range.upperBound) == range.upperBound
     }
 
     /// Whether all bits of `range` are clear.
-    func areBitsClear(_ range: Range<Int>) -> Bool {
+    package func areBitsClear(_ range: Range<Int>) -> Bool {
         firstSetBit(from: range.lowerBound, below: range.upperBound) == range.upperBound
     }
 
     /// How many of the first `limit` bits are clear.
-    func clearBitCount(below limit: Int) -> Int {
+    package func clearBitCount(below limit: Int) -> Int {
         var count = 0
         for index in 0..<limit >> 6 { count &+= (~word(index)).nonzeroBitCount }
         if limit & 63 != 0 {
@@ -61,7 +63,7 @@ extension RawSpan {
     /// The first run of clear bits in `range` that has `count` or more of them, from its start to
     /// its end in `range`; without one, the longest that there is, and an empty one when no bit is
     /// clear.
-    func clearRun(ofAtLeast count: Int, in range: Range<Int>) -> Range<Int> {
+    package func clearRun(ofAtLeast count: Int, in range: Range<Int>) -> Range<Int> {
         var best = range.lowerBound..<range.lowerBound
         var next = range.lowerBound
         while true {
@@ -77,7 +79,7 @@ extension RawSpan {
     }
 
     /// Where the run of clear bits starts that ends before bit `end`; `end` when there is none.
-    func startOfClearRun(before end: Int) -> Int {
+    package func startOfClearRun(before end: Int) -> Int {
         var start = end
         while start > 0 {
             let index = (start &- 1) >> 6
@@ -93,12 +95,12 @@ extension RawSpan {
 
 extension MutableRawSpan {
     /// Sets all bits of `range`.
-    mutating func setBits(_ range: Range<Int>) {
+    package mutating func setBits(_ range: Range<Int>) {
         change(range) { word, mask in word | mask }
     }
 
     /// Clears all bits of `range`.
-    mutating func clearBits(_ range: Range<Int>) {
+    package mutating func clearBits(_ range: Range<Int>) {
         change(range) { word, mask in word & ~mask }
     }
 

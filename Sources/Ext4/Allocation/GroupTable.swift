@@ -80,28 +80,7 @@ final class GroupTable: Sendable {
     }
 
     /// Where block `index` of the descriptor table is.
-    ///
-    /// Without meta_bg, and before `s_first_meta_bg`, the table follows the superblock. Behind it,
-    /// each block lies in the first group of those it describes, with copies in the second and the
-    /// last one.
     func location(ofDescriptorBlock index: UInt32) -> BlockNumber {
-        let superblock = reader.superblock
-        // With 1 KiB blocks the primary superblock is in block 1, even where bigalloc lets the
-        // first group start at block 0.
-        let superblockOffset: UInt64 =
-            superblock.blockSize == 1024 && superblock.firstDataBlock == 0 ? 1 : 0
-        if !superblock.incompatible.contains(.metaBg) || index < superblock.firstMetaGroup {
-            let start = superblock.firstBlock(of: sourceGroup)
-            let offset = sourceGroup.rawValue == 0 ? superblockOffset : 0
-            return start.advanced(by: 1 + offset + UInt64(index))
-        }
-        let perBlock = superblock.descriptorsPerBlock
-        var group = GroupNumber(index * perBlock)
-        if sourceGroup.rawValue != 0, group.rawValue + 1 < superblock.groupCount {
-            group = GroupNumber(group.rawValue + 1)
-        }
-        let offset = group.rawValue == 0 ? superblockOffset : 0
-        return superblock.firstBlock(of: group)
-            .advanced(by: offset + (superblock.hasSuperblock(group) ? 1 : 0))
+        reader.superblock.location(ofDescriptorBlock: index, copyOf: sourceGroup)
     }
 }

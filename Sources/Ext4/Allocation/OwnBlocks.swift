@@ -75,24 +75,3 @@ extension [BlockRange] {
             start: last.start, count: end.rawValue &- last.start.rawValue)
     }
 }
-
-extension Superblock {
-    /// How many blocks at the start of `group` hold a superblock, descriptors, and the room that
-    /// descriptors may grow into.
-    func copiedBlockCount(of group: GroupNumber) -> UInt32 {
-        let perBlock = descriptorsPerBlock
-        let hasMetaGroups = incompatible.contains(.metaBg)
-        let metaGroup = group.rawValue / perBlock
-        let own: UInt32 = hasSuperblock(group) ? 1 : 0
-        if hasMetaGroups, metaGroup >= firstMetaGroup {
-            let slot = group.rawValue % perBlock
-            return own + (slot == 0 || slot == 1 || slot == perBlock - 1 ? 1 : 0)
-        }
-        guard own > 0 else { return 0 }
-        let descriptorBlocks =
-            hasMetaGroups
-            ? firstMetaGroup
-            : (groupCount + perBlock - 1) / perBlock + UInt32(reservedDescriptorBlocks)
-        return min(own + descriptorBlocks, blockCount(of: group))
-    }
-}

@@ -13,9 +13,9 @@
 // A name may occur twice; the first one is found, and both are listed. The order is not checked.
 
 /// One attribute: its name and where its value stands.
-struct AttributeEntry: Hashable, Sendable {
+package struct AttributeEntry: Hashable, Sendable {
     /// Where a value stands.
-    enum Value: Hashable, Sendable {
+    package enum Value: Hashable, Sendable {
         /// In these bytes of the block, or of the inode.
         case inArea(Range<Int>)
         /// In an inode of its own, of that size in bytes.
@@ -23,16 +23,16 @@ struct AttributeEntry: Hashable, Sendable {
     }
 
     /// The attribute's name.
-    let name: AttributeName
+    package let name: AttributeName
     /// Where its value stands.
-    let value: Value
+    package let value: Value
     /// `e_hash`.
-    let hash: UInt32
+    package let hash: UInt32
     /// Where the entry itself stands, from the start of the block or of the inode.
-    let byteOffset: Int
+    package let byteOffset: Int
 
     /// The size of the value in bytes.
-    var valueSize: Int {
+    package var valueSize: Int {
         switch value {
         case .inArea(let range): range.count
         case .inode(_, let size): size
@@ -41,37 +41,37 @@ struct AttributeEntry: Hashable, Sendable {
 }
 
 /// The entries of an attribute block, or of the area in an inode.
-struct AttributeList: Sendable {
+package struct AttributeList: Sendable {
     /// What of the volume and of the owner decides which entries are good.
-    struct Context: Sendable {
+    package struct Context: Sendable {
         /// Whose attributes these are; nil when that does not matter.
-        var owner: InodeNumber?
+        package var owner: InodeNumber?
         /// The number of inodes of the volume.
-        var inodeCount: UInt32
+        package var inodeCount: UInt32
         /// The first inode that is not reserved.
-        var firstInode: UInt32
+        package var firstInode: UInt32
         /// Whether the volume has the feature `ea_inode`.
-        var hasAttributeInodes: Bool
+        package var hasAttributeInodes: Bool
         /// The volume's seed; nil where checksums are not in use or not wanted.
-        var checksumSeed: UInt32?
+        package var checksumSeed: UInt32?
     }
 
     /// `EXT4_XATTR_SIZE_MAX`.
-    static let maximumStatedSize: UInt32 = 1 << 24
+    package static let maximumStatedSize: UInt32 = 1 << 24
     /// The largest value that is read.
-    static let maximumValueSize = 1 << 20
+    package static let maximumValueSize = 1 << 20
 
     /// The entries, in the order of the disk.
-    let entries: [AttributeEntry]
+    package let entries: [AttributeEntry]
     /// The header, of a block.
-    let header: XAttrBlockHeader?
+    package let header: XAttrBlockHeader?
     /// Where the list stands.
-    let place: Corruption.Place
+    package let place: Corruption.Place
 
     /// Reads the attribute block `bytes`.
     ///
     /// - Throws: `Ext4Error.corrupt` when it breaks a rule.
-    init(
+    package init(
         parsingBlock bytes: RawSpan, at number: BlockNumber, _ context: Context
     ) throws(Ext4Error) {
         header = try XAttrBlockHeader(
@@ -86,7 +86,7 @@ struct AttributeList: Sendable {
     ///
     /// - Returns: nil when it has no such area.
     /// - Throws: `Ext4Error.corrupt` when it breaks a rule.
-    init?(
+    package init?(
         parsingInode bytes: RawSpan, extraSize: Int, _ context: Context
     ) throws(Ext4Error) {
         let start = 128 &+ extraSize
@@ -104,7 +104,7 @@ struct AttributeList: Sendable {
     }
 
     /// The first entry of that name.
-    func entry(named name: AttributeName) -> AttributeEntry? {
+    package func entry(named name: AttributeName) -> AttributeEntry? {
         for entry in entries where entry.name == name { return entry }
         return nil
     }
@@ -241,7 +241,7 @@ extension AttributeEntry {
     /// In an inode's area the kernel writes no hash, which is 0.
     ///
     /// - Throws: `Ext4Error.corrupt` when it is that of neither way to take the name's bytes.
-    func checkHash(ofValueIn bytes: RawSpan, at place: Corruption.Place) throws(Ext4Error) {
+    package func checkHash(ofValueIn bytes: RawSpan, at place: Corruption.Place) throws(Ext4Error) {
         guard case .inArea(let range) = value, hash != 0, range.upperBound <= bytes.byteCount
         else { return }
         let value = bytes.extracting(range)
@@ -257,7 +257,7 @@ extension AttributeEntry {
     /// Checks the hash that the value's own inode keeps, and `e_hash` which is made from it.
     ///
     /// - Throws: `Ext4Error.corrupt` when one of them is wrong.
-    func checkHash(
+    package func checkHash(
         ofInodeValue value: RawSpan, storedInInode stored: UInt32, seed: UInt32,
         at place: Corruption.Place
     ) throws(Ext4Error) {

@@ -2,26 +2,29 @@
 // user space has one string.
 
 /// The name of an extended attribute as the disk has it.
-struct AttributeName: Hashable, Sendable {
+package struct AttributeName: Hashable, Sendable {
     /// `e_name_index`: which prefix stands before the name.
-    struct Prefix: RawRepresentable, Hashable, Sendable {
-        let rawValue: UInt8
+    package struct Prefix: RawRepresentable, Hashable, Sendable {
+        package let rawValue: UInt8
 
-        static let user = Prefix(rawValue: 1)  // EXT4_XATTR_INDEX_USER
-        static let accessACL = Prefix(rawValue: 2)  // EXT4_XATTR_INDEX_POSIX_ACL_ACCESS
-        static let defaultACL = Prefix(rawValue: 3)  // EXT4_XATTR_INDEX_POSIX_ACL_DEFAULT
-        static let trusted = Prefix(rawValue: 4)  // EXT4_XATTR_INDEX_TRUSTED
-        static let lustre = Prefix(rawValue: 5)  // EXT4_XATTR_INDEX_LUSTRE
-        static let security = Prefix(rawValue: 6)  // EXT4_XATTR_INDEX_SECURITY
-        static let system = Prefix(rawValue: 7)  // EXT4_XATTR_INDEX_SYSTEM
-        static let richACL = Prefix(rawValue: 8)  // EXT4_XATTR_INDEX_RICHACL
-        static let encryption = Prefix(rawValue: 9)  // EXT4_XATTR_INDEX_ENCRYPTION
-        static let hurd = Prefix(rawValue: 10)  // EXT4_XATTR_INDEX_HURD
+        /// Makes it from its number.
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        package static let user = Prefix(rawValue: 1)  // EXT4_XATTR_INDEX_USER
+        package static let accessACL = Prefix(rawValue: 2)  // EXT4_XATTR_INDEX_POSIX_ACL_ACCESS
+        package static let defaultACL = Prefix(rawValue: 3)  // EXT4_XATTR_INDEX_POSIX_ACL_DEFAULT
+        package static let trusted = Prefix(rawValue: 4)  // EXT4_XATTR_INDEX_TRUSTED
+        package static let lustre = Prefix(rawValue: 5)  // EXT4_XATTR_INDEX_LUSTRE
+        package static let security = Prefix(rawValue: 6)  // EXT4_XATTR_INDEX_SECURITY
+        package static let system = Prefix(rawValue: 7)  // EXT4_XATTR_INDEX_SYSTEM
+        package static let richACL = Prefix(rawValue: 8)  // EXT4_XATTR_INDEX_RICHACL
+        package static let encryption = Prefix(rawValue: 9)  // EXT4_XATTR_INDEX_ENCRYPTION
+        package static let hurd = Prefix(rawValue: 10)  // EXT4_XATTR_INDEX_HURD
 
         /// The prefix as text; for ACLs the whole name. Nil where Linux has no handler, so that
         /// its users neither see nor reach such an attribute: the rest of inline data, encryption
         /// contexts, Lustre's own, rich ACLs.
-        var text: String? {
+        package var text: String? {
             switch self {
             case .user: "user."
             case .trusted: "trusted."
@@ -35,20 +38,20 @@ struct AttributeName: Hashable, Sendable {
     }
 
     /// The number of the prefix.
-    let prefix: Prefix
+    package let prefix: Prefix
     /// What stands behind the prefix.
-    let rest: [UInt8]
+    package let rest: [UInt8]
 
     /// The rest of an inline file's contents: `system.data`.
-    static let inlineData = AttributeName(prefix: .system, rest: Array("data".utf8))
+    package static let inlineData = AttributeName(prefix: .system, rest: Array("data".utf8))
     /// The encryption policy of an inode, `EXT4_XATTR_NAME_ENCRYPTION_CONTEXT`.
-    static let encryptionContext = AttributeName(prefix: .encryption, rest: Array("c".utf8))
+    package static let encryptionContext = AttributeName(prefix: .encryption, rest: Array("c".utf8))
     /// The access ACL.
-    static let accessACL = AttributeName(prefix: .accessACL, rest: [])
+    package static let accessACL = AttributeName(prefix: .accessACL, rest: [])
     /// The default ACL of a directory.
-    static let defaultACL = AttributeName(prefix: .defaultACL, rest: [])
+    package static let defaultACL = AttributeName(prefix: .defaultACL, rest: [])
 
-    init(prefix: Prefix, rest: [UInt8]) {
+    package init(prefix: Prefix, rest: [UInt8]) {
         self.prefix = prefix
         self.rest = rest
     }
@@ -57,7 +60,7 @@ struct AttributeName: Hashable, Sendable {
     ///
     /// - Throws: `notSupported` for a prefix that no attribute of user space has,
     ///   `invalidArgument` for a prefix alone, as the kernel answers.
-    init(userSpace name: [UInt8]) throws(Ext4Error) {
+    package init(userSpace name: [UInt8]) throws(Ext4Error) {
         for prefix in [Prefix.accessACL, .defaultACL] {
             guard let text = prefix.text, name.elementsEqual(text.utf8) else { continue }
             self.init(prefix: prefix, rest: [])
@@ -73,7 +76,7 @@ struct AttributeName: Hashable, Sendable {
     }
 
     /// The name as user space sees it, or nil for one that the kernel keeps to itself.
-    var userSpace: [UInt8]? {
+    package var userSpace: [UInt8]? {
         guard let text = prefix.text else { return nil }
         // The two names that are whole with their prefix take nothing behind it.
         let isWhole = prefix == .accessACL || prefix == .defaultACL

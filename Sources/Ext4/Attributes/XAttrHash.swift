@@ -5,9 +5,9 @@
 // ARM. So a name with a byte above 0x7F has two hashes, and both are right.
 
 /// The hashes `e_hash`, `h_hash` and the one of a value in an inode of its own.
-enum XAttrHash {
+package enum XAttrHash {
     /// How the bytes of a name are widened.
-    enum Signedness: CaseIterable {
+    package enum Signedness: CaseIterable {
         /// As every kernel since 6.2, and ARM before.
         case unsigned
         /// As x86 before Linux 6.2.
@@ -15,7 +15,7 @@ enum XAttrHash {
     }
 
     /// `e_hash` of an entry whose value stands next to it.
-    static func ofEntry(
+    package static func ofEntry(
         name: RawSpan, value: RawSpan, _ signedness: Signedness = .unsigned
     ) -> UInt32 {
         var hash = ofName(name, signedness)
@@ -36,14 +36,14 @@ enum XAttrHash {
     }
 
     /// `e_hash` of an entry whose value has an inode of its own and `valueHash`.
-    static func ofEntry(
+    package static func ofEntry(
         name: RawSpan, valueHash: UInt32, _ signedness: Signedness = .unsigned
     ) -> UInt32 {
         mix(ofName(name, signedness), valueHash)
     }
 
     /// The hash of a value in an inode of its own, which that inode keeps in its access time.
-    static func ofInodeValue(_ value: RawSpan, seed: UInt32) -> UInt32 {
+    package static func ofInodeValue(_ value: RawSpan, seed: UInt32) -> UInt32 {
         var crc = CRC32C(seed)
         crc.update(value)
         return crc.value
@@ -51,7 +51,7 @@ enum XAttrHash {
 
     /// `h_hash` of a block whose entries have `hashes`, in their order; 0, for "not to be shared",
     /// as soon as one of them is 0.
-    static func ofBlock(_ hashes: [UInt32]) -> UInt32 {
+    package static func ofBlock(_ hashes: [UInt32]) -> UInt32 {
         var hash: UInt32 = 0
         for entryHash in hashes {
             guard entryHash != 0 else { return 0 }

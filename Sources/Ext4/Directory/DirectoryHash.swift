@@ -6,45 +6,48 @@
 // the low bit of the major hash for "this block continues the chain", so it is never part of it.
 
 /// The hash of the names of indexed directories.
-struct DirectoryHash: Sendable {
+package struct DirectoryHash: Sendable {
     /// `dx_root_info.hash_version`, `s_def_hash_version`.
-    struct Version: RawRepresentable, Hashable, Sendable {
-        let rawValue: UInt8
+    package struct Version: RawRepresentable, Hashable, Sendable {
+        package let rawValue: UInt8
 
-        static let legacy = Version(rawValue: 0)  // DX_HASH_LEGACY
-        static let halfMD4 = Version(rawValue: 1)  // DX_HASH_HALF_MD4
-        static let tea = Version(rawValue: 2)  // DX_HASH_TEA
-        static let legacyUnsigned = Version(rawValue: 3)  // DX_HASH_LEGACY_UNSIGNED
-        static let halfMD4Unsigned = Version(rawValue: 4)  // DX_HASH_HALF_MD4_UNSIGNED
-        static let teaUnsigned = Version(rawValue: 5)  // DX_HASH_TEA_UNSIGNED
-        static let sipHash = Version(rawValue: 6)  // DX_HASH_SIPHASH
+        /// Makes it from its number.
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        package static let legacy = Version(rawValue: 0)  // DX_HASH_LEGACY
+        package static let halfMD4 = Version(rawValue: 1)  // DX_HASH_HALF_MD4
+        package static let tea = Version(rawValue: 2)  // DX_HASH_TEA
+        package static let legacyUnsigned = Version(rawValue: 3)  // DX_HASH_LEGACY_UNSIGNED
+        package static let halfMD4Unsigned = Version(rawValue: 4)  // DX_HASH_HALF_MD4_UNSIGNED
+        package static let teaUnsigned = Version(rawValue: 5)  // DX_HASH_TEA_UNSIGNED
+        package static let sipHash = Version(rawValue: 6)  // DX_HASH_SIPHASH
 
         /// The version by which names are really hashed, of a version on disk and the volume's
         /// flag `EXT2_FLAGS_UNSIGNED_HASH`: the disk has 0 to 2 for either way.
-        func resolved(isUnsigned: Bool) -> Version {
+        package func resolved(isUnsigned: Bool) -> Version {
             rawValue <= Version.tea.rawValue && isUnsigned
                 ? Version(rawValue: rawValue &+ 3) : self
         }
 
         /// Whether this is a version that the format knows.
-        var isKnown: Bool { rawValue <= Version.sipHash.rawValue }
+        package var isKnown: Bool { rawValue <= Version.sipHash.rawValue }
 
         /// Whether the bytes of a name are taken as unsigned.
-        var isUnsigned: Bool { rawValue >= Version.legacyUnsigned.rawValue }
+        package var isUnsigned: Bool { rawValue >= Version.legacyUnsigned.rawValue }
     }
 
     /// The two parts of a hash; the second orders names whose first parts are equal.
-    struct Value: Hashable, Comparable, Sendable {
-        let major: UInt32
-        let minor: UInt32
+    package struct Value: Hashable, Comparable, Sendable {
+        package let major: UInt32
+        package let minor: UInt32
 
-        static func < (a: Self, b: Self) -> Bool {
+        package static func < (a: Self, b: Self) -> Bool {
             a.major != b.major ? a.major < b.major : a.minor < b.minor
         }
     }
 
     /// Which hash.
-    let version: Version
+    package let version: Version
     private let seed: (UInt32, UInt32, UInt32, UInt32)
     private let key: SipHash.Key?
 
@@ -53,7 +56,7 @@ struct DirectoryHash: Sendable {
     /// - Parameters:
     ///   - seed: `s_hash_seed`.
     ///   - key: the directory's key, which `sipHash` cannot do without.
-    init(
+    package init(
         _ version: Version, seed: (UInt32, UInt32, UInt32, UInt32), key: SipHash.Key? = nil
     ) {
         self.version = version
@@ -66,7 +69,7 @@ struct DirectoryHash: Sendable {
     /// The hash of a name.
     ///
     /// - Returns: nil for a version that is unknown, or that needs a key which is not here.
-    func hash(of name: RawSpan) -> Value? {
+    package func hash(of name: RawSpan) -> Value? {
         let isUnsigned = version.isUnsigned
         let (hash, minor): (UInt32, UInt32)
         switch version {
@@ -88,7 +91,7 @@ struct DirectoryHash: Sendable {
     }
 
     /// Without the low bit, and never the value that stands for a directory's end.
-    static func limited(_ hash: UInt32) -> UInt32 {
+    package static func limited(_ hash: UInt32) -> UInt32 {
         let end: UInt32 = 0x7FFF_FFFF  // EXT4_HTREE_EOF_32BIT
         let hash = hash & ~1
         return hash == end << 1 ? (end &- 1) << 1 : hash

@@ -59,9 +59,9 @@ public struct InodeAttributes: Hashable, Sendable {
             superblock.readOnlyCompatible.contains(.project)
             ? record[extra: Layout.projectID] ?? 0 : 0
         attributeBlock = BlockNumber(
-            UInt64(record[Layout.attributeBlockLow])
+            UInt64(record[Layout.fileACLLow])
                 | (superblock.incompatible.contains(.bit64)
-                    ? UInt64(record[Layout.attributeBlockHigh]) << 32 : 0))
+                    ? UInt64(record[Layout.fileACLHigh]) << 32 : 0))
 
         // A directory's high half was once `i_dir_acl`; it counts only with large_dir.
         let type = mode.type

@@ -1,16 +1,16 @@
 /// Where the blocks of a journal lie on the volume: the runs of its inode, in order.
-struct JournalLocation: Hashable, Sendable {
+package struct JournalLocation: Hashable, Sendable {
     /// Consecutive blocks.
-    struct Run: Hashable, Sendable {
-        let firstBlock: BlockNumber
-        let count: UInt64
+    package struct Run: Hashable, Sendable {
+        package let firstBlock: BlockNumber
+        package let count: UInt64
     }
 
     /// A run and what comes before it.
     private struct Piece: Hashable, Sendable {
-        let index: UInt64
-        let firstBlock: UInt64
-        let count: UInt64
+        package let index: UInt64
+        package let firstBlock: UInt64
+        package let count: UInt64
     }
 
     /// By index in the journal.
@@ -18,12 +18,12 @@ struct JournalLocation: Hashable, Sendable {
     /// By place on the volume, for the question whether a block belongs to the journal.
     private let places: [Piece]
     /// How many blocks the journal has.
-    let blockCount: UInt64
+    package let blockCount: UInt64
 
     /// Takes the runs of the journal's inode, from its first block on and without holes.
     ///
     /// - Throws: `Ext4Error.corrupt` when a run does not lie on `volume`, or two overlap.
-    init(_ runs: [Run], on volume: JournalledVolume) throws(Ext4Error) {
+    package init(_ runs: [Run], on volume: JournalledVolume) throws(Ext4Error) {
         var pieces: [Piece] = []
         var index: UInt64 = 0
         for run in runs where run.count > 0 {
@@ -56,17 +56,17 @@ struct JournalLocation: Hashable, Sendable {
     }
 
     /// The blocks of the volume that are the journal's.
-    var ranges: [BlockRange] {
+    package var ranges: [BlockRange] {
         places.map { BlockRange(start: BlockNumber($0.firstBlock), count: $0.count) }
     }
 
     /// The place of the journal's block `index` on the volume; nil behind its end.
-    func block(_ index: UInt64) -> BlockNumber? {
+    package func block(_ index: UInt64) -> BlockNumber? {
         run(at: index)?.firstBlock
     }
 
     /// The blocks from the journal's block `index` on that lie side by side on the volume.
-    func run(at index: UInt64) -> Run? {
+    package func run(at index: UInt64) -> Run? {
         guard let piece = Self.last(of: pieces, where: { $0.index <= index }) else { return nil }
         let within = index &- piece.index
         guard within < piece.count else { return nil }
@@ -75,7 +75,7 @@ struct JournalLocation: Hashable, Sendable {
     }
 
     /// Whether `block` of the volume belongs to the journal.
-    func contains(_ block: BlockNumber) -> Bool {
+    package func contains(_ block: BlockNumber) -> Bool {
         let number = block.rawValue
         guard let piece = Self.last(of: places, where: { $0.firstBlock <= number }) else {
             return false
@@ -96,8 +96,8 @@ struct JournalLocation: Hashable, Sendable {
 }
 
 /// What recovery has to know of the volume that a journal belongs to.
-struct JournalledVolume: Hashable, Sendable {
-    let blockSize: Int
-    let blocksCount: UInt64
-    let firstDataBlock: UInt64
+package struct JournalledVolume: Hashable, Sendable {
+    package let blockSize: Int
+    package let blocksCount: UInt64
+    package let firstDataBlock: UInt64
 }

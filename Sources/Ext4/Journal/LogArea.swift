@@ -1,21 +1,21 @@
 /// The blocks of a journal that hold its log: a ring.
-struct LogArea: Sendable {
-    let device: any BlockDevice
-    let location: JournalLocation
-    let superblock: JournalSuperblock
+package struct LogArea: Sendable {
+    package let device: any BlockDevice
+    package let location: JournalLocation
+    package let superblock: JournalSuperblock
 
     /// How many blocks the ring has.
-    var blockCount: UInt32 { superblock.end &- superblock.first }
+    package var blockCount: UInt32 { superblock.end &- superblock.first }
 
     /// The block `count` behind `index`, around the end.
-    func index(_ index: UInt32, advancedBy count: UInt32) -> UInt32 {
+    package func index(_ index: UInt32, advancedBy count: UInt32) -> UInt32 {
         // In 64 bits nothing overflows; `index` lies in the ring.
         let offset = UInt64(index &- superblock.first) &+ UInt64(count)
         return superblock.first &+ UInt32(truncatingIfNeeded: offset % UInt64(blockCount))
     }
 
     /// Where the journal's block `index` lies on the volume.
-    func place(of index: UInt32) throws(Ext4Error) -> BlockNumber {
+    package func place(of index: UInt32) throws(Ext4Error) -> BlockNumber {
         guard let block = location.block(UInt64(index)) else {
             throw .corrupt(
                 .journal,
@@ -25,7 +25,7 @@ struct LogArea: Sendable {
     }
 
     /// Reads the journal's block `index` into `bytes`, which is one block long.
-    func read(_ index: UInt32, into bytes: inout [UInt8]) throws(Ext4Error) {
+    package func read(_ index: UInt32, into bytes: inout [UInt8]) throws(Ext4Error) {
         // No overflow: the location lies on the volume, whose size in bytes has 64 bits.
         let byteOffset = try place(of: index).rawValue &* UInt64(superblock.blockSize)
         var span = bytes.mutableSpan
@@ -36,19 +36,19 @@ struct LogArea: Sendable {
 
 /// A walk through the control blocks of the log, from its start and in the order of the
 /// transactions. It ends at the first block that does not continue it, and after one round.
-struct LogWalk {
-    let area: LogArea
+package struct LogWalk {
+    package let area: LogArea
     /// The control block that `next` found last.
-    private(set) var block: [UInt8]
+    package private(set) var block: [UInt8]
     /// Its index in the journal.
-    private(set) var index: UInt32 = 0
+    package private(set) var index: UInt32 = 0
     /// The transaction that the walk is in.
-    private(set) var sequence: TransactionID
+    package private(set) var sequence: TransactionID
 
     private var position: UInt32
     private var remaining: UInt32
 
-    init(_ area: LogArea) {
+    package init(_ area: LogArea) {
         self.area = area
         block = [UInt8](repeating: 0, count: area.superblock.blockSize)
         sequence = area.superblock.sequence
@@ -57,7 +57,7 @@ struct LogWalk {
     }
 
     /// Reads the next control block; nil when it is none, or of another transaction.
-    mutating func next() throws(Ext4Error) -> JournalHeader.Kind? {
+    package mutating func next() throws(Ext4Error) -> JournalHeader.Kind? {
         guard remaining > 0 else { return nil }
         remaining &-= 1
         index = position
@@ -71,7 +71,7 @@ struct LogWalk {
     }
 
     /// Steps over one logged block and returns its index; nil when the log has been walked round.
-    mutating func skipLoggedBlock() -> UInt32? {
+    package mutating func skipLoggedBlock() -> UInt32? {
         guard remaining > 0 else { return nil }
         remaining &-= 1
         defer { position = area.index(position, advancedBy: 1) }
@@ -79,5 +79,5 @@ struct LogWalk {
     }
 
     /// From here on blocks of the next transaction are expected.
-    mutating func beginNextTransaction() { sequence = sequence.next }
+    package mutating func beginNextTransaction() { sequence = sequence.next }
 }

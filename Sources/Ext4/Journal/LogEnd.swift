@@ -1,6 +1,6 @@
 /// The search for the end of a log: the first of the three walks, the only one that cannot yet
 /// trust what it reads.
-struct LogEnd {
+package struct LogEnd {
     private let area: LogArea
     private let format: JournalFormat
     private let log: Log
@@ -20,7 +20,7 @@ struct LogEnd {
     /// Finds the transaction behind the last whole one.
     ///
     /// - Throws: `Ext4Error.corrupt` when a block is damaged, and does not just end the log.
-    static func find(
+    package static func find(
         in area: LogArea, _ format: JournalFormat, log: Log
     ) throws(Ext4Error) -> TransactionID {
         var search = LogEnd(area: area, format: format, log: log, walk: LogWalk(area))

@@ -8,7 +8,7 @@ extension Recovery {
     /// superblock, a flush.
     ///
     /// - Throws: `Ext4Error.io`, or `Ext4Error.readOnlyVolume`.
-    func replay(to device: any BlockDevice) throws(Ext4Error) {
+    package func replay(to device: any BlockDevice) throws(Ext4Error) {
         guard !device.isReadOnly else { throw .readOnlyVolume }
         try writeBlocks(to: device)
         try device.flush()
@@ -21,7 +21,7 @@ extension Recovery {
     }
 
     /// Changes the journal's superblock in its place.
-    static func patchSuperblock(
+    package static func patchSuperblock(
         of location: JournalLocation, on device: any BlockDevice, _ volume: JournalledVolume,
         _ change: (inout MutableRawSpan) -> Void
     ) throws(Ext4Error) {

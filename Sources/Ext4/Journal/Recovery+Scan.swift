@@ -6,7 +6,7 @@ extension Recovery {
     ///   `Ext4Error.unsupported` when it uses features that this engine cannot replay. In both
     ///   cases nothing of it may be used: unlike the kernel, which writes what it can before it
     ///   refuses the mount, we leave the volume as it is for `e2fsck`.
-    static func scan(
+    package static func scan(
         _ device: any BlockDevice, journal location: JournalLocation, volume: JournalledVolume,
         log: Log
     ) throws(Ext4Error) -> Recovery? {
@@ -36,7 +36,7 @@ extension Recovery {
     }
 
     /// Reads the first block of a journal.
-    static func readSuperblock(
+    package static func readSuperblock(
         _ device: any BlockDevice, _ location: JournalLocation, _ volume: JournalledVolume
     ) throws(Ext4Error) -> JournalSuperblock {
         guard let place = location.block(0) else {
@@ -70,11 +70,11 @@ extension Recovery {
 
 /// The walks through one log.
 private struct LogScan {
-    let area: LogArea
-    let format: JournalFormat
+    package let area: LogArea
+    package let format: JournalFormat
 
     /// Refuses a log with a fast commit on top: what it says is not in the log's blocks.
-    func checkFastCommits(expecting transaction: TransactionID) throws(Ext4Error) {
+    package func checkFastCommits(expecting transaction: TransactionID) throws(Ext4Error) {
         let superblock = area.superblock
         guard superblock.fastCommitBlocks > 0 else { return }
         var chain = JournalFastCommit(expecting: transaction)
@@ -97,7 +97,7 @@ private struct LogScan {
     }
 
     /// Collects every copy in the log, in its order.
-    func loggedBlocks(until end: TransactionID) throws(Ext4Error) -> [LoggedBlock] {
+    package func loggedBlocks(until end: TransactionID) throws(Ext4Error) -> [LoggedBlock] {
         var logged: [LoggedBlock] = []
         let start = area.superblock.start
         try forEachControlBlock(until: end) { (kind, walk) throws(Ext4Error) in
@@ -120,7 +120,7 @@ private struct LogScan {
     /// Takes out the blocks that a revoke record of their own or of a later transaction names.
     ///
     /// The newest copies are all it needs: where one is revoked, all older ones are.
-    func dropRevoked(
+    package func dropRevoked(
         from blocks: inout [LoggedBlock], until end: TransactionID
     ) throws(Ext4Error) -> Int {
         let candidates = blocks
@@ -156,7 +156,7 @@ private struct LogScan {
     }
 
     /// Checks the copies that will be used against the checksums in their tags.
-    func verify(_ blocks: [LoggedBlock]) throws(Ext4Error) {
+    package func verify(_ blocks: [LoggedBlock]) throws(Ext4Error) {
         guard format.checksumsEveryBlock else { return }
         var bytes = [UInt8](repeating: 0, count: format.blockSize)
         for block in blocks.sorted(by: { $0.distance < $1.distance }) {
@@ -173,7 +173,7 @@ private struct LogScan {
     }
 
     /// Checks that everything that will be written lies on the volume and outside the journal.
-    func checkTargets(
+    package func checkTargets(
         of blocks: [LoggedBlock], on volume: JournalledVolume
     ) throws(Ext4Error) {
         let blocksCount = max(volume.blocksCount, try blocksCount(in: blocks))
@@ -230,7 +230,7 @@ private struct LogScan {
 
 extension [LoggedBlock] {
     /// The position of the first block at `target` or behind it; they are in that order.
-    func firstPosition(from target: UInt64) -> Int {
+    package func firstPosition(from target: UInt64) -> Int {
         var low = 0
         var high = count
         while low < high {

@@ -51,33 +51,33 @@ extension RecoveryReport: CustomStringConvertible {
 }
 
 /// A copy of a block in the log.
-struct LoggedBlock: Hashable, Sendable {
+package struct LoggedBlock: Hashable, Sendable {
     /// The block's place on the volume.
-    let target: UInt64
+    package let target: UInt64
     /// How far behind the log's start the copy stands.
-    let distance: UInt32
+    package let distance: UInt32
     /// The transaction that logged it.
-    let sequence: TransactionID
+    package let sequence: TransactionID
     /// The checksum in its tag.
-    let checksum: UInt32
+    package let checksum: UInt32
     /// Whether the journal's magic number was taken out of its first bytes.
-    let isEscaped: Bool
+    package let isEscaped: Bool
 }
 
 /// What is to be replayed: the newest copy of each block that the log has one of.
-struct Recovery: Sendable {
-    let area: LogArea
-    let volume: JournalledVolume
+package struct Recovery: Sendable {
+    package let area: LogArea
+    package let volume: JournalledVolume
     /// By target, each once.
-    let blocks: [LoggedBlock]
+    package let blocks: [LoggedBlock]
     /// The transaction behind the last whole one.
-    let endTransaction: TransactionID
-    let report: RecoveryReport
+    package let endTransaction: TransactionID
+    package let report: RecoveryReport
 
     /// Reads part of the copy of a block.
     ///
     /// `bytes` is what the block holds from `byteOffset` on, and does not go beyond its end.
-    func read(
+    package func read(
         _ block: LoggedBlock, at byteOffset: Int, into bytes: inout MutableRawSpan
     ) throws(Ext4Error) {
         let place = try area.place(
@@ -93,7 +93,7 @@ struct Recovery: Sendable {
     }
 
     /// The device as it will be when the journal has been replayed. Nothing is written.
-    func overlay(over device: any BlockDevice) -> ReplayedDevice {
+    package func overlay(over device: any BlockDevice) -> ReplayedDevice {
         ReplayedDevice(device, replaying: self)
     }
 }

@@ -1,20 +1,20 @@
 /// A device with a journal replayed in memory: a block that has a newer copy in the log is read
 /// from there, all others from where they are. Nothing can be written.
-final class ReplayedDevice: BlockDevice {
+package final class ReplayedDevice: BlockDevice {
     /// The device as it is.
-    let base: any BlockDevice
+    package let base: any BlockDevice
     private let recovery: Recovery
 
-    init(_ base: any BlockDevice, replaying recovery: Recovery) {
+    package init(_ base: any BlockDevice, replaying recovery: Recovery) {
         self.base = base
         self.recovery = recovery
     }
 
-    var byteCount: UInt64 { base.byteCount }
+    package var byteCount: UInt64 { base.byteCount }
 
-    var isReadOnly: Bool { true }
+    package var isReadOnly: Bool { true }
 
-    func read(at byteOffset: UInt64, into bytes: inout MutableRawSpan) throws(Ext4Error) {
+    package func read(at byteOffset: UInt64, into bytes: inout MutableRawSpan) throws(Ext4Error) {
         let blockSize = UInt64(recovery.volume.blockSize)
         let blocks = recovery.blocks
         var next = blocks.firstPosition(from: byteOffset / blockSize)
@@ -49,11 +49,11 @@ final class ReplayedDevice: BlockDevice {
         }
     }
 
-    func write(_ bytes: RawSpan, at byteOffset: UInt64) throws(Ext4Error) {
+    package func write(_ bytes: RawSpan, at byteOffset: UInt64) throws(Ext4Error) {
         throw .readOnlyVolume
     }
 
-    func flush() throws(Ext4Error) {}
+    package func flush() throws(Ext4Error) {}
 }
 
 extension UInt64 {

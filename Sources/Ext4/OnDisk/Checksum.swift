@@ -6,12 +6,12 @@
 // Both start from all ones and are not inverted at the end, as the format has it.
 
 /// A running CRC32C (polynomial 0x1EDC6F41, reflected; no final inversion).
-struct CRC32C: Sendable {
-    private(set) var value: UInt32
+package struct CRC32C: Sendable {
+    package private(set) var value: UInt32
 
-    init(_ seed: UInt32 = ~0) { value = seed }
+    package init(_ seed: UInt32 = ~0) { value = seed }
 
-    mutating func update(_ bytes: RawSpan) {
+    package mutating func update(_ bytes: RawSpan) {
         #if canImport(CCRC32C)
             if Self.hasHardware {
                 value = unsafe bytes.withUnsafeBytes { buffer in
@@ -25,18 +25,22 @@ struct CRC32C: Sendable {
     }
 
     /// Continues over `value` as `size` little-endian bytes.
-    mutating func update<Value: FixedWidthInteger & BitwiseCopyable>(littleEndian number: Value) {
+    package mutating func update<Value: FixedWidthInteger & BitwiseCopyable>(
+        littleEndian number: Value
+    ) {
         unsafe withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
     }
 
     /// Continues over `value` as big-endian bytes.
-    mutating func update<Value: FixedWidthInteger & BitwiseCopyable>(bigEndian number: Value) {
+    package mutating func update<Value: FixedWidthInteger & BitwiseCopyable>(
+        bigEndian number: Value
+    ) {
         unsafe withUnsafeBytes(of: number.bigEndian) { unsafe update($0.bytes) }
     }
 
     /// Continues over `bytes`, with those in `hole` taken as zeros: a checksum leaves its own
     /// field out that way.
-    mutating func update(_ bytes: RawSpan, zeroing hole: Range<Int>) {
+    package mutating func update(_ bytes: RawSpan, zeroing hole: Range<Int>) {
         update(bytes.extracting(0..<hole.lowerBound))
         for _ in hole { update(littleEndian: UInt8(0)) }
         update(bytes.extracting(hole.upperBound..<bytes.byteCount))
@@ -47,7 +51,7 @@ struct CRC32C: Sendable {
     #endif
 
     /// Slicing by 8: eight tables, one look-up a byte, eight bytes a step.
-    static func portable(_ seed: UInt32, _ bytes: RawSpan) -> UInt32 {
+    package static func portable(_ seed: UInt32, _ bytes: RawSpan) -> UInt32 {
         var crc = seed
         var i = 0
         let table = Self.table
@@ -86,10 +90,10 @@ struct CRC32C: Sendable {
 }
 
 /// A running CRC-16 (polynomial 0x8005, reflected; no final inversion): `gdt_csum`.
-struct CRC16: Sendable {
-    private(set) var value: UInt16 = ~0
+package struct CRC16: Sendable {
+    package private(set) var value: UInt16 = ~0
 
-    mutating func update(_ bytes: RawSpan) {
+    package mutating func update(_ bytes: RawSpan) {
         let table = Self.table
         var crc = value
         for i in 0..<bytes.byteCount {
@@ -98,7 +102,7 @@ struct CRC16: Sendable {
         value = crc
     }
 
-    mutating func update(littleEndian number: UInt32) {
+    package mutating func update(littleEndian number: UInt32) {
         unsafe withUnsafeBytes(of: number.littleEndian) { unsafe update($0.bytes) }
     }
 

@@ -1,14 +1,14 @@
 /// What of a volume's features decides how its directory entries look: a few words, where a copy of
 /// the superblock would cost more than adding an entry.
-struct DirectoryFormat: Hashable, Sendable {
-    let blockSize: Int
-    let inodesCount: UInt32
+package struct DirectoryFormat: Hashable, Sendable {
+    package let blockSize: Int
+    package let inodesCount: UInt32
     /// Entries tell the type of what they lead to.
-    let hasTypes: Bool
+    package let hasTypes: Bool
     /// Blocks have a checksum, those of entries in a tail, those of the index behind the entries.
-    let hasChecksums: Bool
+    package let hasChecksums: Bool
 
-    init(_ superblock: borrowing Superblock) {
+    package init(_ superblock: borrowing Superblock) {
         blockSize = superblock.blockSize
         inodesCount = superblock.inodesCount
         hasTypes = superblock.incompatible.contains(.filetype)
@@ -16,5 +16,5 @@ struct DirectoryFormat: Hashable, Sendable {
     }
 
     /// Where the entries of a block end that this engine fills: before its tail, if it has one.
-    var entriesEnd: Int { blockSize &- (hasChecksums ? DirectoryRecord.tailSize : 0) }
+    package var entriesEnd: Int { blockSize &- (hasChecksums ? DirectoryRecord.tailSize : 0) }
 }

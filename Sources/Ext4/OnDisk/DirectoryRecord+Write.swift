@@ -5,17 +5,17 @@
 extension DirectoryRecord {
     /// The fields before the name, in one load: a pass over a whole block, entry by entry, is what
     /// looking a name up and adding one cost.
-    struct Header {
-        let inode: UInt32
-        let length: Int
-        let nameLength: Int
+    package struct Header {
+        package let inode: UInt32
+        package let length: Int
+        package let nameLength: Int
 
         /// All four fields of the layout.
-        static let word = Field<UInt64>.le(0)
+        package static let word = Field<UInt64>.le(0)
 
         /// `isWide` says that blocks have 64 KiB.
         @inline(__always)
-        init(_ bytes: RawSpan, at start: Int, isWide: Bool) {
+        package init(_ bytes: RawSpan, at start: Int, isWide: Bool) {
             let word = bytes[Self.word.at(start)]
             inode = UInt32(truncatingIfNeeded: word)
             let stored = UInt16(truncatingIfNeeded: word >> 32)
@@ -27,18 +27,18 @@ extension DirectoryRecord {
 
         /// The bytes that the entry needs if it is used; the rest of its length is free.
         @inline(__always)
-        func size(hashSize: Int) -> Int {
+        package func size(hashSize: Int) -> Int {
             DirectoryRecord.size(nameLength: nameLength, hasHash: false) &+ hashSize
         }
 
         /// The bytes that the entry needs.
-        func used(hasHash: Bool) -> Int {
+        package func used(hasHash: Bool) -> Int {
             inode == 0 ? 0 : size(hashSize: hasHash ? DirectoryRecord.hashSize : 0)
         }
 
         /// Whether `DirectoryRecord(parsing:)` takes such an entry where `room` bytes are left.
         @inline(__always)
-        func isSound(room: Int, inodesCount: UInt32, hashSize: Int) -> Bool {
+        package func isSound(room: Int, inodesCount: UInt32, hashSize: Int) -> Bool {
             guard length & 3 == 0, length <= room, inode <= inodesCount else { return false }
             // No name takes 12 bytes in all or less than that.
             return nameLength > 0
@@ -47,13 +47,13 @@ extension DirectoryRecord {
     }
 
     /// What an entry leads to: inode and type.
-    struct Target: Hashable, Sendable {
-        let inode: InodeNumber
-        let type: FileType
+    package struct Target: Hashable, Sendable {
+        package let inode: InodeNumber
+        package let type: FileType
     }
 
     /// The stored form of a length; see `recordLength(_:blockSize:)`.
-    static func storedLength(_ length: Int, blockSize: Int) -> UInt16 {
+    package static func storedLength(_ length: Int, blockSize: Int) -> UInt16 {
         guard length >= 65536 else { return UInt16(truncatingIfNeeded: length) }
         if length == blockSize { return blockSize == 65536 ? 0xFFFF : 0 }
         return UInt16(truncatingIfNeeded: (length & 0xFFFC) | (length >> 16 & 3))
@@ -61,7 +61,7 @@ extension DirectoryRecord {
 
     /// Writes a used entry of `length` bytes at `start`, and zeros between the name and the next
     /// multiple of 4.
-    static func write(
+    package static func write(
         _ target: Target, name: RawSpan, length: Int, at start: Int,
         in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
@@ -78,7 +78,7 @@ extension DirectoryRecord {
     }
 
     /// Writes an unused entry of `length` bytes at `start`.
-    static func writeUnused(
+    package static func writeUnused(
         length: Int, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes[Header.word.at(start)] = 0
@@ -87,7 +87,7 @@ extension DirectoryRecord {
 
     /// Adds an entry at the end of that at `room`, which has room to spare, or in its place if it
     /// is unused.
-    static func add(
+    package static func add(
         _ name: RawSpan, _ target: Target, at room: Int, in bytes: inout MutableRawSpan,
         format: DirectoryFormat
     ) {
@@ -101,7 +101,7 @@ extension DirectoryRecord {
 
     /// Wipes an entry: the one that starts at `before` takes its room, or with nil, as the first,
     /// it becomes unused.
-    static func remove(
+    package static func remove(
         _ entry: Range<Int>, before: Int?, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes.clear(entry)
@@ -115,7 +115,7 @@ extension DirectoryRecord {
     }
 
     /// Changes where the entry at `start` ends.
-    static func setLength(
+    package static func setLength(
         _ length: Int, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes[Layout.recordLength.at(start)] = storedLength(
@@ -123,7 +123,7 @@ extension DirectoryRecord {
     }
 
     /// Changes what the entry at `start` leads to.
-    static func setTarget(
+    package static func setTarget(
         _ target: Target, at start: Int, in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         bytes[Layout.inode.at(start)] = target.inode.rawValue
@@ -138,7 +138,7 @@ extension DirectoryRecord {
     }
 
     /// Writes the tail of a block, for the checksum to be put into, where the volume has checksums.
-    static func writeTail(in bytes: inout MutableRawSpan, format: DirectoryFormat) {
+    package static func writeTail(in bytes: inout MutableRawSpan, format: DirectoryFormat) {
         guard format.hasChecksums else { return }
         let base = bytes.byteCount &- tailSize
         bytes[TailLayout.zeroInode.at(base)] = 0
@@ -149,7 +149,7 @@ extension DirectoryRecord {
     }
 
     /// Writes `.` and `..`, the second of them with the length up to `end`.
-    static func writeDots(
+    package static func writeDots(
         itself: InodeNumber, parent: InodeNumber, end: Int, in bytes: inout MutableRawSpan,
         format: DirectoryFormat
     ) {
@@ -163,5 +163,5 @@ extension DirectoryRecord {
     }
 
     /// The bytes that the entry of `.` takes, and that of `..` at least.
-    static let dotSize = 12
+    package static let dotSize = 12
 }

@@ -1,50 +1,50 @@
 // A directory entry's bytes, in a block or in the inline area of an inode.
 
 /// One directory entry as a block has it: checked to lie in the block, its name as a range.
-struct DirectoryRecord {
+package struct DirectoryRecord {
     /// The inode it leads to; 0 for an unused entry.
-    let inode: InodeNumber
+    package let inode: InodeNumber
     /// The type as stored; `unknown` without the filetype feature.
-    let type: FileType
+    package let type: FileType
     /// Where the entry starts in the block.
-    let start: Int
+    package let start: Int
     /// Where the next one starts.
-    let end: Int
+    package let end: Int
     /// Where the name stands.
-    let name: Range<Int>
+    package let name: Range<Int>
     /// The stored hash of an entry in an encrypted directory that ignores case.
-    let hash: (major: UInt32, minor: UInt32)?
+    package let hash: (major: UInt32, minor: UInt32)?
 
-    enum Layout {  // struct ext4_dir_entry_2
-        static let inode = Field<UInt32>.le(0)  // inode
-        static let recordLength = Field<UInt16>.le(4)  // rec_len
-        static let nameLength = Field<UInt8>.le(6)  // name_len
-        static let fileType = Field<UInt8>.le(7)  // file_type
+    package enum Layout {  // struct ext4_dir_entry_2
+        package static let inode = Field<UInt32>.le(0)  // inode
+        package static let recordLength = Field<UInt16>.le(4)  // rec_len
+        package static let nameLength = Field<UInt8>.le(6)  // name_len
+        package static let fileType = Field<UInt8>.le(7)  // file_type
     }
 
-    enum TailLayout {  // struct ext4_dir_entry_tail
-        static let zeroInode = Field<UInt32>.le(0)  // det_reserved_zero1
-        static let recordLength = Field<UInt16>.le(4)  // det_rec_len
-        static let zeroName = Field<UInt8>.le(6)  // det_reserved_zero2
-        static let type = Field<UInt8>.le(7)  // det_reserved_ft
-        static let checksum = Field<UInt32>.le(8)  // det_checksum
+    package enum TailLayout {  // struct ext4_dir_entry_tail
+        package static let zeroInode = Field<UInt32>.le(0)  // det_reserved_zero1
+        package static let recordLength = Field<UInt16>.le(4)  // det_rec_len
+        package static let zeroName = Field<UInt8>.le(6)  // det_reserved_zero2
+        package static let type = Field<UInt8>.le(7)  // det_reserved_ft
+        package static let checksum = Field<UInt32>.le(8)  // det_checksum
     }
 
     /// The number of the parent, which stands before the entries in the `i_block` of an inode that
     /// holds them.
-    static let inlineParent = Field<UInt32>.le(0)
+    package static let inlineParent = Field<UInt32>.le(0)
     /// Bytes before the name.
-    static let headerSize = 8
+    package static let headerSize = 8
     /// Bytes behind the name of a hash, where there is one.
-    static let hashSize = 8
+    package static let hashSize = 8
     /// Size of the tail with the checksum.
-    static let tailSize = 12
+    package static let tailSize = 12
     /// `EXT4_FT_DIR_CSUM`.
-    static let tailType: UInt8 = 0xDE
+    package static let tailType: UInt8 = 0xDE
 
     /// The stored form of a record length: 64 KiB does not fit 16 bits, so that the low two bits,
     /// always 0 otherwise, are its high ones, and 0 or 0xFFFF mean a whole block.
-    static func recordLength(_ raw: UInt16, blockSize: Int) -> Int {
+    package static func recordLength(_ raw: UInt16, blockSize: Int) -> Int {
         guard blockSize >= 65536 else { return Int(raw) }
         if raw == 0 || raw == 0xFFFF { return blockSize }
         return Int(raw & 0xFFFC) | Int(raw & 3) << 16
@@ -54,7 +54,7 @@ struct DirectoryRecord {
     ///
     /// `hasHash` says that the directory is both encrypted and ignores case: a hash of 8 bytes
     /// follows the name.
-    init(
+    package init(
         parsing bytes: RawSpan, at start: Int, end: Int, format: DirectoryFormat, hasHash: Bool,
         place: Corruption.Place
     ) throws(Ext4Error) {
@@ -102,12 +102,12 @@ struct DirectoryRecord {
     private static func roundedUp(_ length: Int) -> Int { (length &+ 3) & ~3 }
 
     /// The bytes that an entry with a name of that length takes.
-    static func size(nameLength: Int, hasHash: Bool) -> Int {
+    package static func size(nameLength: Int, hasHash: Bool) -> Int {
         headerSize &+ roundedUp(nameLength) &+ (hasHash ? hashSize : 0)
     }
 
     /// Whether `bytes`, a whole block, end with the entry that holds a checksum.
-    static func hasTail(_ bytes: RawSpan) -> Bool {
+    package static func hasTail(_ bytes: RawSpan) -> Bool {
         let base = bytes.byteCount &- tailSize
         guard base >= 0 else { return false }
         return bytes[TailLayout.zeroInode.at(base)] == 0
@@ -117,7 +117,7 @@ struct DirectoryRecord {
     }
 
     /// Puts the checksum into the tail of a block of entries, if it has one.
-    static func sealTail(_ bytes: inout MutableRawSpan, owner: BlockOwner) {
+    package static func sealTail(_ bytes: inout MutableRawSpan, owner: BlockOwner) {
         guard hasTail(bytes.bytes) else { return }
         let base = bytes.byteCount - tailSize
         var crc = CRC32C(owner.checksumSeed)
@@ -126,7 +126,7 @@ struct DirectoryRecord {
     }
 
     /// Checks the checksum of a block of entries: of all bytes before the tail.
-    static func checkTail(
+    package static func checkTail(
         _ bytes: RawSpan, owner: BlockOwner, at place: Corruption.Place
     ) throws(Ext4Error) {
         guard hasTail(bytes) else {

@@ -1,29 +1,29 @@
 // What a name of an encrypted file, or the target of an encrypted symbolic link, is made of.
 
 /// The bytes behind a name that is shown without the key, before they become base64url.
-enum EncryptedNameRecord {
-    enum Layout {  // struct fscrypt_nokey_name
-        static let hashMajor = Field<UInt32>.le(0)  // dirhash[0]
-        static let hashMinor = Field<UInt32>.le(4)  // dirhash[1]
-        static let bytes = 8..<157  // bytes
-        static let digest = 157..<189  // sha256
+package enum EncryptedNameRecord {
+    package enum Layout {  // struct fscrypt_nokey_name
+        package static let hashMajor = Field<UInt32>.le(0)  // dirhash[0]
+        package static let hashMinor = Field<UInt32>.le(4)  // dirhash[1]
+        package static let bytes = 8..<157  // bytes
+        package static let digest = 157..<189  // sha256
     }
 
     /// `FSCRYPT_FNAME_MIN_MSG_LEN`: no ciphertext of a name is shorter.
-    static let minimumCiphertext = 16
+    package static let minimumCiphertext = 16
 }
 
 /// The bytes of an encrypted symbolic link.
-enum EncryptedSymlinkRecord {
-    enum Layout {  // struct fscrypt_symlink_data
-        static let length = Field<UInt16>.le(0)  // len
-        static let path = 2  // encrypted_path
+package enum EncryptedSymlinkRecord {
+    package enum Layout {  // struct fscrypt_symlink_data
+        package static let length = Field<UInt16>.le(0)  // len
+        package static let path = 2  // encrypted_path
     }
 
     /// The ciphertext of the target in `contents`, which are all bytes of the link.
     ///
     /// - Throws: `Ext4Error.corrupt` when there is none.
-    static func ciphertext(
+    package static func ciphertext(
         in contents: RawSpan, at inode: InodeNumber
     ) throws(Ext4Error) -> Range<Int> {
         guard contents.byteCount > Layout.path else {

@@ -3,13 +3,13 @@
 extension ExtentNode {
     /// The longest unwritten extent: its length stands in what is left above the longest
     /// initialised one (`EXT_UNWRITTEN_MAX_LEN`).
-    static let maximumUnwrittenLength: UInt16 = 32767
+    package static let maximumUnwrittenLength: UInt16 = 32767
 
     /// Entries of a node in a block of its own. What is left behind them holds the checksum.
-    static func capacity(blockSize: Int) -> Int { blockSize / entrySize &- 1 }
+    package static func capacity(blockSize: Int) -> Int { blockSize / entrySize &- 1 }
 
     /// The most blocks that an extent in the state of `run` can have.
-    static func longest(_ run: BlockRun) -> UInt64 {
+    package static func longest(_ run: BlockRun) -> UInt64 {
         if case .unwritten = run.state {
             UInt64(maximumUnwrittenLength)
         } else {
@@ -18,12 +18,12 @@ extension ExtentNode {
     }
 
     /// Where the entries `slots` stand.
-    static func bytes(of slots: Range<Int>) -> Range<Int> {
+    package static func bytes(of slots: Range<Int>) -> Range<Int> {
         entrySize &* (slots.lowerBound &+ 1)..<entrySize &* (slots.upperBound &+ 1)
     }
 
     /// Writes the header of a new node.
-    static func writeHeader(
+    package static func writeHeader(
         to node: inout MutableRawSpan, count: Int, maximum: Int, depth: Int
     ) {
         node[Header.magic] = magic
@@ -34,17 +34,17 @@ extension ExtentNode {
     }
 
     /// Sets the number of entries.
-    static func setCount(_ count: Int, of node: inout MutableRawSpan) {
+    package static func setCount(_ count: Int, of node: inout MutableRawSpan) {
         node[Header.entries] = UInt16(truncatingIfNeeded: count)
     }
 
     /// Sets the first block of the file that entry `index` is about.
-    static func setKey(_ key: LogicalBlock, at index: Int, of node: inout MutableRawSpan) {
+    package static func setKey(_ key: LogicalBlock, at index: Int, of node: inout MutableRawSpan) {
         node[Leaf.block.at(entrySize &* (index &+ 1))] = UInt32(truncatingIfNeeded: key.rawValue)
     }
 
     /// Makes `run`, which is no hole and not too long, entry `index` of a leaf.
-    static func setExtent(_ run: BlockRun, at index: Int, of leaf: inout MutableRawSpan) {
+    package static func setExtent(_ run: BlockRun, at index: Int, of leaf: inout MutableRawSpan) {
         let base = entrySize &* (index &+ 1)
         var length = UInt16(truncatingIfNeeded: run.count)
         var start = BlockNumber(0)
@@ -62,7 +62,7 @@ extension ExtentNode {
     }
 
     /// Makes the node in `child`, for blocks from `key` on, entry `index` of an inner node.
-    static func setChild(
+    package static func setChild(
         _ child: BlockNumber, from key: LogicalBlock, at index: Int, of node: inout MutableRawSpan
     ) {
         let base = entrySize &* (index &+ 1)
@@ -74,7 +74,7 @@ extension ExtentNode {
 
     /// Moves the entries behind `slots` so that `count` new ones have room in place of those, and
     /// counts them.
-    static func resize(_ slots: Range<Int>, to count: Int, in node: inout MutableRawSpan) {
+    package static func resize(_ slots: Range<Int>, to count: Int, in node: inout MutableRawSpan) {
         let total = Int(node[Header.entries])
         let moved = entrySize &* (total &- slots.upperBound)
         let from = entrySize &* (slots.upperBound &+ 1)
@@ -91,7 +91,7 @@ extension ExtentNode {
     }
 
     /// Copies the entries `range` of `source` to where entries from `index` on stand.
-    static func copyEntries(
+    package static func copyEntries(
         _ range: Range<Int>, of source: RawSpan, to index: Int, of node: inout MutableRawSpan
     ) {
         guard !range.isEmpty else { return }

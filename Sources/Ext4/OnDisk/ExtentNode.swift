@@ -1,48 +1,48 @@
 // A node of an extent tree: a header of 12 bytes and entries of 12 bytes, in the 60 bytes of
 // `i_block` (the root) or in a block of its own, where a checksum follows the last entry's place.
 
-enum ExtentNode {
+package enum ExtentNode {
     /// `EXT4_EXT_MAGIC`.
-    static let magic: UInt16 = 0xF30A
+    package static let magic: UInt16 = 0xF30A
     /// The deepest tree that the format has use for (`EXT4_MAX_EXTENT_DEPTH`).
-    static let maximumDepth = 5
+    package static let maximumDepth = 5
     /// Size of the header and of each entry.
-    static let entrySize = 12
+    package static let entrySize = 12
     /// The longest initialised extent; longer lengths mean unwritten ones (`EXT_INIT_MAX_LEN`).
-    static let maximumLength: UInt16 = 32768
+    package static let maximumLength: UInt16 = 32768
 
-    enum Header {  // struct ext4_extent_header
-        static let magic = Field<UInt16>.le(0)  // eh_magic
-        static let entries = Field<UInt16>.le(2)  // eh_entries
-        static let maximum = Field<UInt16>.le(4)  // eh_max
-        static let depth = Field<UInt16>.le(6)  // eh_depth
-        static let generation = Field<UInt32>.le(8)  // eh_generation
+    package enum Header {  // struct ext4_extent_header
+        package static let magic = Field<UInt16>.le(0)  // eh_magic
+        package static let entries = Field<UInt16>.le(2)  // eh_entries
+        package static let maximum = Field<UInt16>.le(4)  // eh_max
+        package static let depth = Field<UInt16>.le(6)  // eh_depth
+        package static let generation = Field<UInt32>.le(8)  // eh_generation
     }
 
-    enum Leaf {  // struct ext4_extent
-        static let block = Field<UInt32>.le(0)  // ee_block
-        static let length = Field<UInt16>.le(4)  // ee_len
-        static let startHigh = Field<UInt16>.le(6)  // ee_start_hi
-        static let startLow = Field<UInt32>.le(8)  // ee_start_lo
+    package enum Leaf {  // struct ext4_extent
+        package static let block = Field<UInt32>.le(0)  // ee_block
+        package static let length = Field<UInt16>.le(4)  // ee_len
+        package static let startHigh = Field<UInt16>.le(6)  // ee_start_hi
+        package static let startLow = Field<UInt32>.le(8)  // ee_start_lo
     }
 
-    enum Index {  // struct ext4_extent_idx
-        static let block = Field<UInt32>.le(0)  // ei_block
-        static let leafLow = Field<UInt32>.le(4)  // ei_leaf_lo
-        static let leafHigh = Field<UInt16>.le(8)  // ei_leaf_hi
-        static let unused = Field<UInt16>.le(10)  // ei_unused
+    package enum Index {  // struct ext4_extent_idx
+        package static let block = Field<UInt32>.le(0)  // ei_block
+        package static let leafLow = Field<UInt32>.le(4)  // ei_leaf_lo
+        package static let leafHigh = Field<UInt16>.le(8)  // ei_leaf_hi
+        package static let unused = Field<UInt16>.le(10)  // ei_unused
     }
 
     /// The number of entries of a checked node.
-    static func count(_ node: RawSpan) -> Int { Int(node[Header.entries]) }
+    package static func count(_ node: RawSpan) -> Int { Int(node[Header.entries]) }
 
     /// The first block of the file that entry `index` is about: the same place in both kinds.
-    static func key(_ node: RawSpan, _ index: Int) -> LogicalBlock {
+    package static func key(_ node: RawSpan, _ index: Int) -> LogicalBlock {
         LogicalBlock(UInt64(node[Leaf.block.at(entrySize &* (index &+ 1))]))
     }
 
     /// Entry `index` of a checked leaf.
-    static func extent(_ node: RawSpan, _ index: Int) -> BlockRun {
+    package static func extent(_ node: RawSpan, _ index: Int) -> BlockRun {
         let base = entrySize &* (index &+ 1)
         let length = node[Leaf.length.at(base)]
         let start = BlockNumber(
@@ -55,14 +55,14 @@ enum ExtentNode {
     }
 
     /// The block that entry `index` of a checked inner node leads to.
-    static func child(_ node: RawSpan, _ index: Int) -> BlockNumber {
+    package static func child(_ node: RawSpan, _ index: Int) -> BlockNumber {
         let base = entrySize &* (index &+ 1)
         return BlockNumber(
             UInt64(node[Index.leafHigh.at(base)]) << 32 | UInt64(node[Index.leafLow.at(base)]))
     }
 
     /// The last entry that starts at or before `block`, or nil.
-    static func search(_ node: RawSpan, _ block: LogicalBlock) -> Int? {
+    package static func search(_ node: RawSpan, _ block: LogicalBlock) -> Int? {
         var low = 0
         var high = count(node)
         while low < high {
@@ -73,12 +73,12 @@ enum ExtentNode {
     }
 
     /// Where the checksum of a node in a block of its own stands (`struct ext4_extent_tail`).
-    static func checksumField(_ node: RawSpan) -> Field<UInt32> {
+    package static func checksumField(_ node: RawSpan) -> Field<UInt32> {
         .le(entrySize &* (Int(node[Header.maximum]) &+ 1))  // et_checksum
     }
 
     /// Puts the checksum behind the entries of a node in a block of its own.
-    static func seal(_ node: inout MutableRawSpan, owner: BlockOwner) {
+    package static func seal(_ node: inout MutableRawSpan, owner: BlockOwner) {
         let field = checksumField(node.bytes)
         guard field.end <= node.byteCount else { return }
         var crc = CRC32C(owner.checksumSeed)
@@ -88,7 +88,7 @@ enum ExtentNode {
 
     /// Checks the whole of a node: header, order, ranges and, for a node in a block of its own,
     /// the checksum. `depth` is what the level above says; nil for a root, which says it itself.
-    static func check(
+    package static func check(
         _ node: RawSpan, depth: Int?, owner: BlockOwner, superblock: Superblock,
         verifiesChecksum: Bool, at place: Corruption.Place
     ) throws(Ext4Error) {

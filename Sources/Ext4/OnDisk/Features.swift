@@ -110,14 +110,14 @@ public struct IncompatibleFeatures: FeatureSet, Hashable {
     public static let casefold = Self(rawValue: 0x20000)
 
     /// Those that this engine reads.
-    static let readable: Self = [
+    package static let readable: Self = [
         .filetype, .recover, .metaBg, .extents, .bit64, .mmp, .flexBg, .eaInode, .csumSeed,
         .largeDir, .inlineData, .encrypt, .casefold,
     ]
 
     /// Those with which this engine can write. Encrypted files and names are left as they are, and
     /// names that ignore case are not made; MMP would need a clock of its own.
-    static let writable: Self = [
+    package static let writable: Self = [
         .filetype, .recover, .metaBg, .extents, .bit64, .flexBg, .eaInode, .csumSeed, .largeDir,
         .inlineData, .encrypt, .casefold,
     ]
@@ -177,14 +177,14 @@ public struct ReadOnlyCompatibleFeatures: FeatureSet, Hashable {
     public static let orphanPresent = Self(rawValue: 0x10000)
 
     /// Those whose meaning this engine knows, be it only for reading.
-    static let known: Self = [
+    package static let known: Self = [
         .sparseSuper, .largeFile, .hugeFile, .gdtCsum, .dirNlink, .extraIsize, .quota, .bigalloc,
         .metadataCsum, .readOnly, .project, .sharedBlocks, .verity, .orphanPresent,
     ]
 
     /// Those with which this engine can write: neither quota, whose files would have to follow, nor
     /// clusters.
-    static let writable: Self = [
+    package static let writable: Self = [
         .sparseSuper, .largeFile, .hugeFile, .gdtCsum, .dirNlink, .extraIsize, .metadataCsum,
         .project, .verity, .orphanPresent,
     ]

@@ -59,7 +59,7 @@ public struct DeviceNumber: Hashable, Sendable {
 
     /// Decodes the first two words of `i_block`: the old encoding (8 + 8 bits) stands in the first,
     /// the new one (12 + 20 bits) in the second, when the first is 0.
-    init(old: UInt32, new: UInt32) {
+    package init(old: UInt32, new: UInt32) {
         if old != 0 {
             self.init(major: (old >> 8) & 0xFF, minor: old & 0xFF)
         } else {

@@ -3,8 +3,8 @@
 
 extension GroupDescriptor {
     /// What the descriptors of a volume have in common: their size, and their checksum's kind.
-    struct Format: Sendable {
-        let size: Int
+    package struct Format: Sendable {
+        package let size: Int
         private let seed: Seed
 
         /// What a checksum starts from, the volume's part of it done.
@@ -14,7 +14,7 @@ extension GroupDescriptor {
             case crc32c(CRC32C)
         }
 
-        init(_ superblock: Superblock) {
+        package init(_ superblock: Superblock) {
             size = superblock.descriptorSize
             if superblock.readOnlyCompatible.contains(.metadataCsum) {
                 seed = .crc32c(CRC32C(superblock.checksumSeed))
@@ -28,7 +28,7 @@ extension GroupDescriptor {
         }
 
         /// The checksum of a descriptor's bytes, or nil where the volume has none.
-        func checksum(of bytes: RawSpan, group: GroupNumber) -> UInt16? {
+        package func checksum(of bytes: RawSpan, group: GroupNumber) -> UInt16? {
             let hole = Layout.checksum.offset..<Layout.checksum.end
             switch seed {
             case .none:
@@ -49,15 +49,15 @@ extension GroupDescriptor {
 
     /// Puts the counts, the flags and the bitmaps' checksums into the descriptor's bytes, and then
     /// the checksum of them all. Bytes that this engine does not know stay as they are.
-    mutating func write(
+    package mutating func write(
         to bytes: inout MutableRawSpan, group: GroupNumber, _ format: Format
     ) {
         bytes[Layout.freeBlocksLow] = UInt16(truncatingIfNeeded: freeBlocksCount)
         bytes[Layout.freeInodesLow] = UInt16(truncatingIfNeeded: freeInodesCount)
         bytes[Layout.usedDirectoriesLow] = UInt16(truncatingIfNeeded: usedDirectoriesCount)
         bytes[Layout.flags] = flags.rawValue
-        bytes[Layout.blockBitmapChecksumLow] = UInt16(truncatingIfNeeded: blockBitmapChecksum)
-        bytes[Layout.inodeBitmapChecksumLow] = UInt16(truncatingIfNeeded: inodeBitmapChecksum)
+        bytes[Layout.blockBitmapCRCLow] = UInt16(truncatingIfNeeded: blockBitmapChecksum)
+        bytes[Layout.inodeBitmapCRCLow] = UInt16(truncatingIfNeeded: inodeBitmapChecksum)
         bytes[Layout.unusedInodesLow] = UInt16(truncatingIfNeeded: unusedInodesCount)
         if format.size >= 64 {
             bytes[Layout.freeBlocksHigh] = UInt16(truncatingIfNeeded: freeBlocksCount >> 16)
@@ -65,9 +65,9 @@ extension GroupDescriptor {
             bytes[Layout.usedDirectoriesHigh] =
                 UInt16(truncatingIfNeeded: usedDirectoriesCount >> 16)
             bytes[Layout.unusedInodesHigh] = UInt16(truncatingIfNeeded: unusedInodesCount >> 16)
-            bytes[Layout.blockBitmapChecksumHigh] =
+            bytes[Layout.blockBitmapCRCHigh] =
                 UInt16(truncatingIfNeeded: blockBitmapChecksum >> 16)
-            bytes[Layout.inodeBitmapChecksumHigh] =
+            bytes[Layout.inodeBitmapCRCHigh] =
                 UInt16(truncatingIfNeeded: inodeBitmapChecksum >> 16)
         }
         if let computed = format.checksum(of: bytes.bytes, group: group) {
@@ -78,13 +78,13 @@ extension GroupDescriptor {
 
     /// The checksum of a group's map of blocks as the descriptor has it, or nil where the volume
     /// has none. It covers the bytes that stand for blocks of a full group.
-    static func blockBitmapChecksum(of bitmap: RawSpan, superblock: Superblock) -> UInt32? {
+    package static func blockBitmapChecksum(of bitmap: RawSpan, superblock: Superblock) -> UInt32? {
         bitmapChecksum(of: bitmap, bitCount: superblock.clustersPerGroup, superblock)
     }
 
     /// The checksum of a group's map of inodes as the descriptor has it, or nil where the volume
     /// has none.
-    static func inodeBitmapChecksum(of bitmap: RawSpan, superblock: Superblock) -> UInt32? {
+    package static func inodeBitmapChecksum(of bitmap: RawSpan, superblock: Superblock) -> UInt32? {
         bitmapChecksum(of: bitmap, bitCount: superblock.inodesPerGroup, superblock)
     }
 

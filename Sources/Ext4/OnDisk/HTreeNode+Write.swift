@@ -3,14 +3,14 @@
 
 extension HTreeNode {
     /// The entries that fit behind byte `entries` of a block.
-    static func capacity(from entries: Int, _ format: DirectoryFormat) -> Int {
+    package static func capacity(from entries: Int, _ format: DirectoryFormat) -> Int {
         let tail = format.hasChecksums ? entrySize : 0
         return (format.blockSize &- entries &- tail) / entrySize
     }
 
     /// Writes the frame of a root behind the entries of `.` and `..`, the way that `..` fills the
     /// block and so hides it, with entries that lead to `leaves`.
-    static func writeRoot(
+    package static func writeRoot(
         itself: InodeNumber, parent: InodeNumber, hashVersion: UInt8,
         leaves: [(hash: UInt32, block: LogicalBlock)], in bytes: inout MutableRawSpan,
         format: DirectoryFormat
@@ -49,13 +49,13 @@ extension HTreeNode {
     }
 
     /// Whether an entry has the bits for that block.
-    static func canLead(to block: LogicalBlock) -> Bool { block.rawValue < 1 << 28 }
+    package static func canLead(to block: LogicalBlock) -> Bool { block.rawValue < 1 << 28 }
 
     /// Whether one more entry fits.
-    var hasRoom: Bool { count < limit }
+    package var hasRoom: Bool { count < limit }
 
     /// Makes a new entry before entry `index`, which is not 0; there is room for it.
-    func insert(
+    package func insert(
         _ hash: UInt32, _ block: LogicalBlock, at index: Int, in bytes: inout MutableRawSpan
     ) {
         precondition(index > 0 && index <= count && hasRoom)
@@ -67,13 +67,13 @@ extension HTreeNode {
     }
 
     /// A copy of the entries from `index` on, as `writeInner` takes them.
-    func entries(_ bytes: RawSpan, from index: Int) -> [UInt8] {
+    package func entries(_ bytes: RawSpan, from index: Int) -> [UInt8] {
         bytes.copy(entries &+ index &* Self.entrySize..<entries &+ count &* Self.entrySize)
     }
 
     /// Writes an inner node with `copies` of entries. The hash of the first of them falls to the
     /// counts: the level above has it.
-    static func writeInner(
+    package static func writeInner(
         _ copies: [UInt8], in bytes: inout MutableRawSpan, format: DirectoryFormat
     ) {
         let start = DirectoryRecord.headerSize
@@ -85,7 +85,7 @@ extension HTreeNode {
     }
 
     /// Drops the entries from `index` on, which is not 0.
-    func truncate(to index: Int, in bytes: inout MutableRawSpan) {
+    package func truncate(to index: Int, in bytes: inout MutableRawSpan) {
         precondition(index > 0 && index <= count)
         bytes.clear(entries &+ index &* Self.entrySize..<entries &+ count &* Self.entrySize)
         setCount(index, in: &bytes)
@@ -93,7 +93,7 @@ extension HTreeNode {
 
     /// Lets a root lead to nothing but the inner node at `block`, which holds its entries now: the
     /// tree has one level more.
-    func deepen(to block: LogicalBlock, in bytes: inout MutableRawSpan) {
+    package func deepen(to block: LogicalBlock, in bytes: inout MutableRawSpan) {
         truncate(to: 1, in: &bytes)
         Self.setBlock(block, 0, from: entries, in: &bytes)
         bytes[RootLayout.indirectLevels.at(Self.rootBase)] &+= 1

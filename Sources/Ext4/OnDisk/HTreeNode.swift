@@ -3,57 +3,57 @@
 // the place of the first hash holds the counts instead, since everything below it belongs there.
 
 /// A node of an htree, checked; the bytes stay in their block.
-struct HTreeNode {
+package struct HTreeNode {
     /// Where the entries start, the first of them holding limit and count.
-    let entries: Int
+    package let entries: Int
     /// Entries that fit.
-    let limit: Int
+    package let limit: Int
     /// Entries there are, the first included.
-    let count: Int
+    package let count: Int
     /// The root's facts, or nil in an inner node.
-    let root: Root?
+    package let root: Root?
 
     /// What only the root says (`struct dx_root_info`).
-    struct Root: Hashable {
-        let hashVersion: UInt8
-        let indirectLevels: Int
+    package struct Root: Hashable {
+        package let hashVersion: UInt8
+        package let indirectLevels: Int
     }
 
-    enum RootLayout {  // struct dx_root_info
-        static let zero = Field<UInt32>.le(0)  // reserved_zero
-        static let hashVersion = Field<UInt8>.le(4)  // hash_version
-        static let infoLength = Field<UInt8>.le(5)  // info_length
-        static let indirectLevels = Field<UInt8>.le(6)  // indirect_levels
-        static let size = 8
+    package enum RootLayout {  // struct dx_root_info
+        package static let zero = Field<UInt32>.le(0)  // reserved_zero
+        package static let hashVersion = Field<UInt8>.le(4)  // hash_version
+        package static let infoLength = Field<UInt8>.le(5)  // info_length
+        package static let indirectLevels = Field<UInt8>.le(6)  // indirect_levels
+        package static let size = 8
     }
 
     /// Where the root's facts stand: behind the entries of `.` and `..`, 12 bytes each.
-    static let rootBase = 24
+    package static let rootBase = 24
 
-    enum CountLayout {  // struct dx_countlimit
-        static let limit = Field<UInt16>.le(0)  // limit
-        static let count = Field<UInt16>.le(2)  // count
+    package enum CountLayout {  // struct dx_countlimit
+        package static let limit = Field<UInt16>.le(0)  // limit
+        package static let count = Field<UInt16>.le(2)  // count
     }
 
-    enum EntryLayout {  // struct dx_entry
-        static let hash = Field<UInt32>.le(0)  // hash
-        static let block = Field<UInt32>.le(4)  // block
+    package enum EntryLayout {  // struct dx_entry
+        package static let hash = Field<UInt32>.le(0)  // hash
+        package static let block = Field<UInt32>.le(4)  // block
     }
 
-    enum TailLayout {  // struct dx_tail
-        static let reserved = Field<UInt32>.le(0)  // dt_reserved
-        static let checksum = Field<UInt32>.le(4)  // dt_checksum
+    package enum TailLayout {  // struct dx_tail
+        package static let reserved = Field<UInt32>.le(0)  // dt_reserved
+        package static let checksum = Field<UInt32>.le(4)  // dt_checksum
     }
 
     /// The size of an entry, and of the tail.
-    static let entrySize = 8
+    package static let entrySize = 8
     /// Levels below the root that a reader goes down: two with large_dir, one without.
-    static func maximumLevels(_ superblock: Superblock) -> Int {
+    package static func maximumLevels(_ superblock: Superblock) -> Int {
         superblock.incompatible.contains(.largeDir) ? 2 : 1
     }
 
     /// Parses and checks a node; `isRoot` for the first block of the directory.
-    init(
+    package init(
         parsing bytes: RawSpan, isRoot: Bool, owner: BlockOwner, superblock: Superblock,
         verifiesChecksum: Bool, at place: Corruption.Place
     ) throws(Ext4Error) {
@@ -125,7 +125,7 @@ struct HTreeNode {
     }
 
     /// Puts the checksum behind the entries of a node that this engine changed.
-    static func seal(_ bytes: inout MutableRawSpan, isRoot: Bool, owner: BlockOwner) {
+    package static func seal(_ bytes: inout MutableRawSpan, isRoot: Bool, owner: BlockOwner) {
         let entries = isRoot ? rootBase + RootLayout.size : DirectoryRecord.headerSize
         let limit = Int(bytes[CountLayout.limit.at(entries)])
         let count = Int(bytes[CountLayout.count.at(entries)])
@@ -137,18 +137,18 @@ struct HTreeNode {
 
     /// The hash from which on entry `index`, not 0, applies; the lowest bit says that the entries
     /// of that hash go on from the block before.
-    func hash(_ bytes: RawSpan, _ index: Int) -> UInt32 {
+    package func hash(_ bytes: RawSpan, _ index: Int) -> UInt32 {
         bytes[EntryLayout.hash.at(entries &+ index &* Self.entrySize)]
     }
 
     /// The block of the directory that entry `index` leads to; the high 4 bits are reserved.
-    func block(_ bytes: RawSpan, _ index: Int) -> LogicalBlock {
+    package func block(_ bytes: RawSpan, _ index: Int) -> LogicalBlock {
         LogicalBlock(
             UInt64(bytes[EntryLayout.block.at(entries &+ index &* Self.entrySize)] & 0x0FFF_FFFF))
     }
 
     /// The last entry that starts at or before `hash`: always one, since entry 0 has no bound.
-    func search(_ bytes: RawSpan, _ hash: UInt32) -> Int {
+    package func search(_ bytes: RawSpan, _ hash: UInt32) -> Int {
         var low = 1
         var high = count
         while low < high {

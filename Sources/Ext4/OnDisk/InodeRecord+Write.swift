@@ -2,7 +2,7 @@
 
 extension InodeRecord {
     /// A record of zeros for a new inode, which has as many extra fields as the superblock wants.
-    init(zeroedFor superblock: Superblock) {
+    package init(zeroedFor superblock: Superblock) {
         var extra = 0
         if superblock.inodeSize > Self.goodOldSize {
             let room = superblock.inodeSize - Self.goodOldSize
@@ -15,7 +15,7 @@ extension InodeRecord {
     }
 
     /// The record without its checksum's mismatch: with the checksum that its bytes call for.
-    mutating func seal(number: InodeNumber, superblock: Superblock) {
+    package mutating func seal(number: InodeNumber, superblock: Superblock) {
         guard superblock.hasMetadataChecksums else { return }
         let hasHigh = extraSize >= Layout.checksumHigh.end - Self.goodOldSize
         let seed = superblock.checksumSeed
@@ -28,7 +28,7 @@ extension InodeRecord {
     }
 
     /// Whether there are attributes in the inode itself.
-    var hasAttributes: Bool {
+    package var hasAttributes: Bool {
         let start = Self.goodOldSize &+ extraSize
         let first = start &+ XAttrInodeHeader.Layout.size
         return withBytes { bytes in
@@ -43,29 +43,29 @@ extension InodeRecord {
     // MARK: Fields that stand in two places
 
     /// `i_size` as both halves.
-    mutating func setSize(_ size: UInt64) {
+    package mutating func setSize(_ size: UInt64) {
         self[Layout.sizeLow] = UInt32(truncatingIfNeeded: size)
         self[Layout.sizeHigh] = UInt32(truncatingIfNeeded: size >> 32)
     }
 
     /// The size that the bytes of a file or directory tell; what a link or a device has there is
     /// its own.
-    var size: UInt64 { UInt64(self[Layout.sizeLow]) | UInt64(self[Layout.sizeHigh]) << 32 }
+    package var size: UInt64 { UInt64(self[Layout.sizeLow]) | UInt64(self[Layout.sizeHigh]) << 32 }
 
     /// Sets the owner.
-    mutating func setUserID(_ id: UInt32) {
+    package mutating func setUserID(_ id: UInt32) {
         self[Layout.userIDLow] = UInt16(truncatingIfNeeded: id)
         self[Layout.userIDHigh] = UInt16(truncatingIfNeeded: id >> 16)
     }
 
     /// Sets the owning group.
-    mutating func setGroupID(_ id: UInt32) {
+    package mutating func setGroupID(_ id: UInt32) {
         self[Layout.groupIDLow] = UInt16(truncatingIfNeeded: id)
         self[Layout.groupIDHigh] = UInt16(truncatingIfNeeded: id >> 16)
     }
 
     /// Sets a time, and its extra bits where the inode has them.
-    mutating func setTime(_ low: Field<UInt32>, _ extra: Field<UInt32>, _ time: Timestamp) {
+    package mutating func setTime(_ low: Field<UInt32>, _ extra: Field<UInt32>, _ time: Timestamp) {
         let hasExtra = extra.end <= Self.goodOldSize + extraSize
         let encoded = time.encoded(hasExtra: hasExtra)
         self[low] = encoded.low
@@ -73,40 +73,40 @@ extension InodeRecord {
     }
 
     /// Sets when the inode was made, where it has room for that.
-    mutating func setCreationTime(_ time: Timestamp) {
+    package mutating func setCreationTime(_ time: Timestamp) {
         guard Layout.creationTimeExtra.end <= Self.goodOldSize + extraSize else { return }
         setTime(Layout.creationTime, Layout.creationTimeExtra, time)
     }
 
     /// Sets when the inode was last changed.
-    mutating func setChangeTime(_ time: Timestamp) {
+    package mutating func setChangeTime(_ time: Timestamp) {
         setTime(Layout.changeTime, Layout.changeTimeExtra, time)
     }
 
     /// Sets when the contents were last changed.
-    mutating func setModificationTime(_ time: Timestamp) {
+    package mutating func setModificationTime(_ time: Timestamp) {
         setTime(Layout.modificationTime, Layout.modificationTimeExtra, time)
     }
 
     /// Sets when the contents were last read.
-    mutating func setAccessTime(_ time: Timestamp) {
+    package mutating func setAccessTime(_ time: Timestamp) {
         setTime(Layout.accessTime, Layout.accessTimeExtra, time)
     }
 
     /// The flags.
-    var flags: InodeFlags {
+    package var flags: InodeFlags {
         get { InodeFlags(rawValue: self[Layout.flags]) }
         set { self[Layout.flags] = newValue.rawValue }
     }
 
     /// Sets the block with further extended attributes; 0 for none.
-    mutating func setAttributeBlock(_ block: BlockNumber) {
-        self[Layout.attributeBlockLow] = UInt32(truncatingIfNeeded: block.rawValue)
-        self[Layout.attributeBlockHigh] = UInt16(truncatingIfNeeded: block.rawValue >> 32)
+    package mutating func setAttributeBlock(_ block: BlockNumber) {
+        self[Layout.fileACLLow] = UInt32(truncatingIfNeeded: block.rawValue)
+        self[Layout.fileACLHigh] = UInt16(truncatingIfNeeded: block.rawValue >> 32)
     }
 
     /// `i_version` one up, in as many bits as the inode has for it.
-    mutating func advanceVersion() {
+    package mutating func advanceVersion() {
         let (low, overflow) = self[Layout.versionLow].addingReportingOverflow(1)
         self[Layout.versionLow] = low
         guard overflow, let high = self[extra: Layout.versionHigh] else { return }
@@ -116,7 +116,7 @@ extension InodeRecord {
     // MARK: Space taken
 
     /// The space that the blocks of the inode take, in units of 512 bytes (`i_blocks`).
-    func blocks512(_ superblock: Superblock) -> UInt64 {
+    package func blocks512(_ superblock: Superblock) -> UInt64 {
         var blocks = UInt64(self[Layout.blocksLow])
         if superblock.readOnlyCompatible.contains(.hugeFile) {
             blocks |= UInt64(self[Layout.blocksHigh]) << 32
@@ -128,7 +128,7 @@ extension InodeRecord {
     /// Counts `delta` blocks of the volume more, or fewer.
     ///
     /// - Throws: `.fileTooLarge` for more than the format can count.
-    mutating func addBlocks(_ delta: Int64, _ superblock: Superblock) throws(Ext4Error) {
+    package mutating func addBlocks(_ delta: Int64, _ superblock: Superblock) throws(Ext4Error) {
         let log2 = UInt64(superblock.blockSizeLog2 - 9)
         let old = Int64(clamping: blocks512(superblock))
         // A count that was too small on the disk stays at 0 instead of wrapping.

@@ -2,7 +2,7 @@
 
 extension JournalHeader {
     /// Makes a block of the log a control block.
-    static func write(
+    package static func write(
         _ kind: Kind, _ sequence: TransactionID, to block: inout MutableRawSpan
     ) {
         block[Layout.magic] = magic
@@ -13,7 +13,7 @@ extension JournalHeader {
 
 extension JournalTail {
     /// Puts the checksum at the end of a descriptor or revoke block, which is complete but for it.
-    static func write(to block: inout MutableRawSpan, _ format: JournalFormat) {
+    package static func write(to block: inout MutableRawSpan, _ format: JournalFormat) {
         guard format.checksumsEveryBlock else { return }
         let tail = Field<UInt32>.be(block.byteCount &- byteCount)  // t_checksum
         var crc = CRC32C(format.seed)
@@ -24,7 +24,7 @@ extension JournalTail {
 
 extension JournalTag {
     /// How many tags a descriptor block has room for; the UUID behind the first one is counted.
-    static func capacity(_ format: JournalFormat) -> Int {
+    package static func capacity(_ format: JournalFormat) -> Int {
         (format.blockSize - JournalHeader.Layout.byteCount - uuidByteCount - format.tailByteCount)
             / format.tagByteCount
     }
@@ -32,7 +32,7 @@ extension JournalTag {
     private static let uuidByteCount = 16
 
     /// Writes a descriptor block with `tags`, which fit.
-    static func write(
+    package static func write(
         _ tags: [JournalTag], _ sequence: TransactionID, uuid: [UInt8],
         to block: inout MutableRawSpan, _ format: JournalFormat
     ) {
@@ -68,12 +68,12 @@ extension JournalTag {
 
 extension JournalRevoke {
     /// How many block numbers a revoke block has room for.
-    static func capacity(_ format: JournalFormat) -> Int {
+    package static func capacity(_ format: JournalFormat) -> Int {
         (format.blockSize - Layout.entries - format.tailByteCount) / (format.is64Bit ? 8 : 4)
     }
 
     /// Writes a revoke block with `blocks`, which fit.
-    static func write(
+    package static func write(
         _ blocks: ArraySlice<BlockNumber>, _ sequence: TransactionID,
         to block: inout MutableRawSpan, _ format: JournalFormat
     ) {
@@ -95,7 +95,7 @@ extension JournalRevoke {
 
 extension JournalCommit {
     /// Writes the block that makes transaction `sequence` count.
-    static func write(
+    package static func write(
         _ sequence: TransactionID, at time: Timestamp, to block: inout MutableRawSpan,
         _ format: JournalFormat
     ) {
@@ -113,7 +113,7 @@ extension JournalCommit {
 
 extension JournalSuperblock {
     /// What a journal's superblock says while the log is in use.
-    static func write(
+    package static func write(
         start: UInt32, sequence: TransactionID, to bytes: inout MutableRawSpan
     ) {
         bytes[Layout.start] = start
@@ -122,14 +122,14 @@ extension JournalSuperblock {
     }
 
     /// Records the error that made this user give up.
-    static func setErrno(_ errno: Int32, in bytes: inout MutableRawSpan) {
+    package static func setErrno(_ errno: Int32, in bytes: inout MutableRawSpan) {
         bytes[Layout.errno] = UInt32(bitPattern: errno)
         updateChecksum(&bytes)
     }
 
     /// Turns on what this engine's logs have: revokes, and where the volume has them 64-bit block
     /// numbers and checksums v3. The log must be empty, since its blocks change their form.
-    static func setFeatures(
+    package static func setFeatures(
         is64Bit: Bool, hasChecksums: Bool, in bytes: inout MutableRawSpan
     ) {
         var features = bytes[Layout.incompatible] | Feature.revoke

@@ -2,31 +2,31 @@
 // announces follow it with no header of their own.
 
 /// What every control block of the log starts with.
-struct JournalHeader: Hashable, Sendable {
-    enum Layout {  // journal_header_t
-        static let magic = Field<UInt32>.be(0x00)  // h_magic
-        static let blockType = Field<UInt32>.be(0x04)  // h_blocktype
-        static let sequence = Field<UInt32>.be(0x08)  // h_sequence
+package struct JournalHeader: Hashable, Sendable {
+    package enum Layout {  // journal_header_t
+        package static let magic = Field<UInt32>.be(0x00)  // h_magic
+        package static let blockType = Field<UInt32>.be(0x04)  // h_blocktype
+        package static let sequence = Field<UInt32>.be(0x08)  // h_sequence
 
-        static let byteCount = 12
+        package static let byteCount = 12
     }
 
-    static let magic: UInt32 = 0xC03B_3998  // JBD2_MAGIC_NUMBER
-    static let superblockV1: UInt32 = 3  // JBD2_SUPERBLOCK_V1
-    static let superblockV2: UInt32 = 4  // JBD2_SUPERBLOCK_V2
+    package static let magic: UInt32 = 0xC03B_3998  // JBD2_MAGIC_NUMBER
+    package static let superblockV1: UInt32 = 3  // JBD2_SUPERBLOCK_V1
+    package static let superblockV2: UInt32 = 4  // JBD2_SUPERBLOCK_V2
 
     /// The kinds of control blocks in the log.
-    enum Kind: UInt32, Sendable {
+    package enum Kind: UInt32, Sendable {
         case descriptor = 1  // JBD2_DESCRIPTOR_BLOCK
         case commit = 2  // JBD2_COMMIT_BLOCK
         case revoke = 5  // JBD2_REVOKE_BLOCK
     }
 
-    let kind: Kind
-    let sequence: TransactionID
+    package let kind: Kind
+    package let sequence: TransactionID
 
     /// Reads the header of a block; nil when the block is no control block of the log.
-    init?(parsing block: RawSpan) {
+    package init?(parsing block: RawSpan) {
         guard
             block.byteCount >= Layout.byteCount, block[Layout.magic] == Self.magic,
             let kind = Kind(rawValue: block[Layout.blockType])
@@ -37,9 +37,9 @@ struct JournalHeader: Hashable, Sendable {
 }
 
 /// How the control blocks of one journal are laid out and checked: what its features say.
-struct JournalFormat: Hashable, Sendable {
+package struct JournalFormat: Hashable, Sendable {
     /// Which checksums the log carries.
-    enum Checksum: Sendable {
+    package enum Checksum: Sendable {
         /// None.
         case none
         /// CRC-32 of a whole transaction in its commit block.
@@ -50,17 +50,17 @@ struct JournalFormat: Hashable, Sendable {
         case v3
     }
 
-    let blockSize: Int
-    let checksum: Checksum
+    package let blockSize: Int
+    package let checksum: Checksum
     /// Whether block numbers have 64 bits.
-    let is64Bit: Bool
+    package let is64Bit: Bool
     /// Whether commit blocks are written without waiting for what they commit.
-    let isAsyncCommit: Bool
+    package let isAsyncCommit: Bool
     /// What the checksums v2 and v3 start from.
-    let seed: UInt32
+    package let seed: UInt32
 
     /// The form in which a volume without a log keeps what it is about to write.
-    init(withoutLogOfBlockSize blockSize: Int) {
+    package init(withoutLogOfBlockSize blockSize: Int) {
         self.blockSize = blockSize
         checksum = .none
         is64Bit = true
@@ -68,7 +68,7 @@ struct JournalFormat: Hashable, Sendable {
         seed = 0
     }
 
-    init(_ superblock: JournalSuperblock) {
+    package init(_ superblock: JournalSuperblock) {
         typealias Feature = JournalSuperblock.Feature
         blockSize = superblock.blockSize
         checksum =
@@ -89,10 +89,10 @@ struct JournalFormat: Hashable, Sendable {
     }
 
     /// Whether control blocks and tags carry a CRC32C.
-    var checksumsEveryBlock: Bool { checksum == .v2 || checksum == .v3 }
+    package var checksumsEveryBlock: Bool { checksum == .v2 || checksum == .v3 }
 
     /// The length of a tag without the UUID that may follow it.
-    var tagByteCount: Int {
+    package var tagByteCount: Int {
         switch (checksum, is64Bit) {
         case (.v3, _): 16  // journal_block_tag3_t
         case (.v2, true): 14  // journal_block_tag_t and two bytes that nobody uses
@@ -103,15 +103,15 @@ struct JournalFormat: Hashable, Sendable {
     }
 
     /// How much of a descriptor or revoke block is taken by the checksum at its end.
-    var tailByteCount: Int { checksumsEveryBlock ? JournalTail.byteCount : 0 }
+    package var tailByteCount: Int { checksumsEveryBlock ? JournalTail.byteCount : 0 }
 }
 
 /// The checksum at the end of descriptor and revoke blocks.
-enum JournalTail {  // struct jbd2_journal_block_tail
-    static let byteCount = 4
+package enum JournalTail {  // struct jbd2_journal_block_tail
+    package static let byteCount = 4
 
     /// Whether the checksum of a descriptor or revoke block is right; true where there is none.
-    static func isValid(in block: RawSpan, _ format: JournalFormat) -> Bool {
+    package static func isValid(in block: RawSpan, _ format: JournalFormat) -> Bool {
         guard format.checksumsEveryBlock else { return true }
         let tail = Field<UInt32>.be(block.byteCount &- byteCount)  // t_checksum
         var crc = CRC32C(format.seed)
@@ -121,34 +121,34 @@ enum JournalTail {  // struct jbd2_journal_block_tail
 }
 
 /// One entry of a descriptor block: where a logged block belongs.
-struct JournalTag: Hashable, Sendable {
-    enum Layout {  // journal_block_tag_t, journal_block_tag3_t
-        static let blockLow = Field<UInt32>.be(0)  // t_blocknr
-        static let checksumV2 = Field<UInt16>.be(4)  // t_checksum
+package struct JournalTag: Hashable, Sendable {
+    package enum Layout {  // journal_block_tag_t, journal_block_tag3_t
+        package static let blockLow = Field<UInt32>.be(0)  // t_blocknr
+        package static let checksumV2 = Field<UInt16>.be(4)  // t_checksum
         // Version 3 has 32 bits of flags at byte 4; all that are in use are in the lower half.
-        static let flags = Field<UInt16>.be(6)  // t_flags
-        static let blockHigh = Field<UInt32>.be(8)  // t_blocknr_high
-        static let checksumV3 = Field<UInt32>.be(12)  // t_checksum
+        package static let flags = Field<UInt16>.be(6)  // t_flags
+        package static let blockHigh = Field<UInt32>.be(8)  // t_blocknr_high
+        package static let checksumV3 = Field<UInt32>.be(12)  // t_checksum
     }
 
-    enum Flag {
-        static let escaped: UInt16 = 1  // JBD2_FLAG_ESCAPE
-        static let sameUUID: UInt16 = 2  // JBD2_FLAG_SAME_UUID
-        static let last: UInt16 = 8  // JBD2_FLAG_LAST_TAG
+    package enum Flag {
+        package static let escaped: UInt16 = 1  // JBD2_FLAG_ESCAPE
+        package static let sameUUID: UInt16 = 2  // JBD2_FLAG_SAME_UUID
+        package static let last: UInt16 = 8  // JBD2_FLAG_LAST_TAG
     }
 
     /// The block's place on the volume.
-    let target: BlockNumber
+    package let target: BlockNumber
     /// Whether the first four bytes were the journal's magic number and are zero in the log.
-    let isEscaped: Bool
+    package let isEscaped: Bool
     /// The checksum of the logged block; version 2 has the lower 16 bits only.
-    let checksum: UInt32
+    package let checksum: UInt32
 
     /// Reads all tags of a descriptor block.
     ///
     /// It stops at the last tag or at the end of the block, whichever comes first, so there are
     /// never more than the block has room for.
-    static func all(in block: RawSpan, _ format: JournalFormat) -> [JournalTag] {
+    package static func all(in block: RawSpan, _ format: JournalFormat) -> [JournalTag] {
         var tags: [JournalTag] = []
         let size = format.tagByteCount
         let end = block.byteCount &- format.tailByteCount
@@ -177,7 +177,7 @@ struct JournalTag: Hashable, Sendable {
     }
 
     /// The checksum that a tag must have for the logged block `bytes` of `sequence`.
-    static func checksum(
+    package static func checksum(
         of bytes: RawSpan, in sequence: TransactionID, _ format: JournalFormat
     ) -> UInt32 {
         var crc = CRC32C(format.seed)
@@ -188,17 +188,17 @@ struct JournalTag: Hashable, Sendable {
 }
 
 /// A block of numbers of blocks whose older copies in the log must not be replayed.
-enum JournalRevoke {
-    enum Layout {  // jbd2_journal_revoke_header_t
-        static let byteCount = Field<UInt32>.be(0x0C)  // r_count: bytes in use, with the header
+package enum JournalRevoke {
+    package enum Layout {  // jbd2_journal_revoke_header_t
+        package static let byteCount = Field<UInt32>.be(0x0C)  // r_count: bytes, header included
 
-        static let entries = 16
+        package static let entries = 16
     }
 
     /// Hands every revoked block to `body`.
     ///
     /// - Throws: `Ext4Error.corrupt` when the block says that it holds more than it can.
-    static func forEach(
+    package static func forEach(
         in block: RawSpan, at place: BlockNumber, _ format: JournalFormat,
         _ body: (BlockNumber) -> Void
     ) throws(Ext4Error) {
@@ -223,26 +223,26 @@ enum JournalRevoke {
 }
 
 /// The block that makes a transaction count.
-struct JournalCommit: Hashable, Sendable {
-    enum Layout {  // struct commit_header
-        static let checksumType = Field<UInt8>.be(0x0C)  // h_chksum_type
-        static let checksumSize = Field<UInt8>.be(0x0D)  // h_chksum_size
-        static let checksum = Field<UInt32>.be(0x10)  // h_chksum[0]
-        static let seconds = Field<UInt64>.be(0x30)  // h_commit_sec
-        static let nanoseconds = Field<UInt32>.be(0x38)  // h_commit_nsec
+package struct JournalCommit: Hashable, Sendable {
+    package enum Layout {  // struct commit_header
+        package static let checksumType = Field<UInt8>.be(0x0C)  // h_chksum_type
+        package static let checksumSize = Field<UInt8>.be(0x0D)  // h_chksum_size
+        package static let checksum = Field<UInt32>.be(0x10)  // h_chksum[0]
+        package static let seconds = Field<UInt64>.be(0x30)  // h_commit_sec
+        package static let nanoseconds = Field<UInt32>.be(0x38)  // h_commit_nsec
 
-        static let byteCount = 60
+        package static let byteCount = 60
     }
 
     /// When it was written; orders it against blocks of an older use of the same log.
-    let seconds: UInt64
+    package let seconds: UInt64
 
-    init(parsing block: RawSpan) {
+    package init(parsing block: RawSpan) {
         seconds = block[Layout.seconds]
     }
 
     /// Whether the checksum of a whole transaction, version 1, is `computed`, or was not made.
-    static func transactionChecksum(in block: RawSpan, is computed: UInt32) -> Bool {
+    package static func transactionChecksum(in block: RawSpan, is computed: UInt32) -> Bool {
         let stored = block[Layout.checksum]
         let type = block[Layout.checksumType]
         let size = block[Layout.checksumSize]
@@ -255,7 +255,7 @@ struct JournalCommit: Hashable, Sendable {
     ///
     /// A block whose header alone reached the disk counts as well: the header stands in one
     /// sector, and what follows it is zero in every commit block.
-    static func isValid(_ block: RawSpan, _ format: JournalFormat) -> Bool {
+    package static func isValid(_ block: RawSpan, _ format: JournalFormat) -> Bool {
         guard format.checksumsEveryBlock else { return true }
         let stored = block[Layout.checksum]
         let hole = Layout.checksum.offset..<Layout.checksum.end
@@ -271,10 +271,10 @@ struct JournalCommit: Hashable, Sendable {
 
 /// A running CRC-32 (polynomial 0x04C11DB7, highest bit first, no final inversion): the
 /// checksum, version 1, of a transaction's descriptors and logged blocks.
-struct CRC32BigEndian: Sendable {
-    private(set) var value: UInt32 = ~0
+package struct CRC32BigEndian: Sendable {
+    package private(set) var value: UInt32 = ~0
 
-    mutating func update(_ bytes: RawSpan) {
+    package mutating func update(_ bytes: RawSpan) {
         let table = Self.table
         var crc = value
         for i in 0..<bytes.byteCount {

@@ -2,27 +2,27 @@
 ///
 /// A fast commit is a chain of little-endian records, from a head that names the transaction to a
 /// tail with the chain's CRC32C. It may cross blocks; what follows a tail in its block is nothing.
-struct JournalFastCommit: Sendable {
-    enum Layout {  // struct ext4_fc_tl, struct ext4_fc_head, struct ext4_fc_tail
-        static let tag = Field<UInt16>.le(0)  // fc_tag
-        static let valueByteCount = Field<UInt16>.le(2)  // fc_len
-        static let value = 4
+package struct JournalFastCommit: Sendable {
+    package enum Layout {  // struct ext4_fc_tl, struct ext4_fc_head, struct ext4_fc_tail
+        package static let tag = Field<UInt16>.le(0)  // fc_tag
+        package static let valueByteCount = Field<UInt16>.le(2)  // fc_len
+        package static let value = 4
 
-        static let headTransaction = Field<UInt32>.le(value + 4)  // ext4_fc_head.fc_tid
-        static let headByteCount = 8
-        static let tailTransaction = Field<UInt32>.le(value)  // ext4_fc_tail.fc_tid
-        static let tailChecksum = Field<UInt32>.le(value + 4)  // ext4_fc_tail.fc_crc
-        static let tailByteCount = 8
+        package static let headTransaction = Field<UInt32>.le(value + 4)  // ext4_fc_head.fc_tid
+        package static let headByteCount = 8
+        package static let tailTransaction = Field<UInt32>.le(value)  // ext4_fc_tail.fc_tid
+        package static let tailChecksum = Field<UInt32>.le(value + 4)  // ext4_fc_tail.fc_crc
+        package static let tailByteCount = 8
     }
 
     private enum Tag {
-        static let changes: ClosedRange<UInt16> = 1...7  // EXT4_FC_TAG_ADD_RANGE … _PAD
-        static let tail: UInt16 = 8  // EXT4_FC_TAG_TAIL
-        static let head: UInt16 = 9  // EXT4_FC_TAG_HEAD
+        package static let changes: ClosedRange<UInt16> = 1...7  // EXT4_FC_TAG_ADD_RANGE … _PAD
+        package static let tail: UInt16 = 8  // EXT4_FC_TAG_TAIL
+        package static let head: UInt16 = 9  // EXT4_FC_TAG_HEAD
     }
 
     /// What the blocks seen so far hold.
-    enum Verdict: Hashable, Sendable {
+    package enum Verdict: Hashable, Sendable {
         /// The chain goes on in the next block.
         case incomplete
         /// No fast commit of that transaction, or one whose end never reached the disk.
@@ -38,10 +38,10 @@ struct JournalFastCommit: Sendable {
     private var hasBegun = false
 
     /// Looks for a fast commit on top of `transaction`'s predecessor.
-    init(expecting transaction: TransactionID) { self.transaction = transaction }
+    package init(expecting transaction: TransactionID) { self.transaction = transaction }
 
     /// Takes the next block of the area into account.
-    mutating func take(_ block: RawSpan) -> Verdict {
+    package mutating func take(_ block: RawSpan) -> Verdict {
         var offset = 0
         // No overflow: the offset stays below the block's size, at most 64 KiB.
         while offset &+ Layout.value <= block.byteCount {

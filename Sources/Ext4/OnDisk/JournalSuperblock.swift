@@ -1,82 +1,82 @@
 /// The first block of a journal: how long the log is, where its live part starts, and which
 /// features its blocks use. All of the journal is big-endian.
-struct JournalSuperblock: Hashable, Sendable {
-    enum Layout {  // journal_superblock_t
-        static let magic = Field<UInt32>.be(0x00)  // s_header.h_magic
-        static let blockType = Field<UInt32>.be(0x04)  // s_header.h_blocktype
-        static let blockSize = Field<UInt32>.be(0x0C)  // s_blocksize
-        static let length = Field<UInt32>.be(0x10)  // s_maxlen
-        static let first = Field<UInt32>.be(0x14)  // s_first
-        static let sequence = Field<UInt32>.be(0x18)  // s_sequence
-        static let start = Field<UInt32>.be(0x1C)  // s_start
-        static let errno = Field<UInt32>.be(0x20)  // s_errno
-        static let compatible = Field<UInt32>.be(0x24)  // s_feature_compat
-        static let incompatible = Field<UInt32>.be(0x28)  // s_feature_incompat
-        static let readOnlyCompatible = Field<UInt32>.be(0x2C)  // s_feature_ro_compat
-        static let uuid = 0x30..<0x40  // s_uuid
-        static let checksumType = Field<UInt8>.be(0x50)  // s_checksum_type
-        static let fastCommitBlocks = Field<UInt32>.be(0x54)  // s_num_fc_blks
-        static let checksum = Field<UInt32>.be(0xFC)  // s_checksum
+package struct JournalSuperblock: Hashable, Sendable {
+    package enum Layout {  // journal_superblock_t
+        package static let magic = Field<UInt32>.be(0x00)  // s_header.h_magic
+        package static let blockType = Field<UInt32>.be(0x04)  // s_header.h_blocktype
+        package static let blockSize = Field<UInt32>.be(0x0C)  // s_blocksize
+        package static let length = Field<UInt32>.be(0x10)  // s_maxlen
+        package static let first = Field<UInt32>.be(0x14)  // s_first
+        package static let sequence = Field<UInt32>.be(0x18)  // s_sequence
+        package static let start = Field<UInt32>.be(0x1C)  // s_start
+        package static let errno = Field<UInt32>.be(0x20)  // s_errno
+        package static let compatible = Field<UInt32>.be(0x24)  // s_feature_compat
+        package static let incompatible = Field<UInt32>.be(0x28)  // s_feature_incompat
+        package static let readOnlyCompatible = Field<UInt32>.be(0x2C)  // s_feature_ro_compat
+        package static let uuid = 0x30..<0x40  // s_uuid
+        package static let checksumType = Field<UInt8>.be(0x50)  // s_checksum_type
+        package static let fastCommitBlocks = Field<UInt32>.be(0x54)  // s_num_fc_blks
+        package static let checksum = Field<UInt32>.be(0xFC)  // s_checksum
 
-        static let byteCount = 1024
+        package static let byteCount = 1024
     }
 
     /// The features of a journal that this engine knows, by their bits.
-    enum Feature {
-        static let checksum: UInt32 = 0x01  // JBD2_FEATURE_COMPAT_CHECKSUM
+    package enum Feature {
+        package static let checksum: UInt32 = 0x01  // JBD2_FEATURE_COMPAT_CHECKSUM
 
-        static let revoke: UInt32 = 0x01  // JBD2_FEATURE_INCOMPAT_REVOKE
-        static let is64Bit: UInt32 = 0x02  // JBD2_FEATURE_INCOMPAT_64BIT
-        static let asyncCommit: UInt32 = 0x04  // JBD2_FEATURE_INCOMPAT_ASYNC_COMMIT
-        static let checksumV2: UInt32 = 0x08  // JBD2_FEATURE_INCOMPAT_CSUM_V2
-        static let checksumV3: UInt32 = 0x10  // JBD2_FEATURE_INCOMPAT_CSUM_V3
-        static let fastCommit: UInt32 = 0x20  // JBD2_FEATURE_INCOMPAT_FAST_COMMIT
+        package static let revoke: UInt32 = 0x01  // JBD2_FEATURE_INCOMPAT_REVOKE
+        package static let is64Bit: UInt32 = 0x02  // JBD2_FEATURE_INCOMPAT_64BIT
+        package static let asyncCommit: UInt32 = 0x04  // JBD2_FEATURE_INCOMPAT_ASYNC_COMMIT
+        package static let checksumV2: UInt32 = 0x08  // JBD2_FEATURE_INCOMPAT_CSUM_V2
+        package static let checksumV3: UInt32 = 0x10  // JBD2_FEATURE_INCOMPAT_CSUM_V3
+        package static let fastCommit: UInt32 = 0x20  // JBD2_FEATURE_INCOMPAT_FAST_COMMIT
 
-        static let knownIncompatible: UInt32 = 0x3F
-        static let knownReadOnlyCompatible: UInt32 = 0
+        package static let knownIncompatible: UInt32 = 0x3F
+        package static let knownReadOnlyCompatible: UInt32 = 0
     }
 
     /// `JBD2_CRC32C_CHKSUM`, the only kind that checksums v2 and v3 come in.
-    static let crc32cType: UInt8 = 4
+    package static let crc32cType: UInt8 = 4
 
     /// How many blocks fast commits have when the superblock does not say
     /// (`JBD2_DEFAULT_FAST_COMMIT_BLOCKS`).
-    static let defaultFastCommitBlocks: UInt32 = 256
+    package static let defaultFastCommitBlocks: UInt32 = 256
 
     /// The size of the journal's blocks: that of the volume's.
-    let blockSize: Int
+    package let blockSize: Int
     /// How many blocks of the journal are in use, this one included.
-    let length: UInt32
+    package let length: UInt32
     /// The first block of the log.
-    let first: UInt32
+    package let first: UInt32
     /// The first transaction to expect in the log.
-    let sequence: TransactionID
+    package let sequence: TransactionID
     /// The block where that transaction starts; 0 in an empty log.
-    let start: UInt32
+    package let start: UInt32
     /// The error that made the volume's last user give up, as a negative error number; or 0.
-    let errno: Int32
+    package let errno: Int32
     /// The bits of `s_feature_compat`.
-    let compatible: UInt32
+    package let compatible: UInt32
     /// The bits of `s_feature_incompat`.
-    let incompatible: UInt32
+    package let incompatible: UInt32
     /// The bits of `s_feature_ro_compat`.
-    let readOnlyCompatible: UInt32
+    package let readOnlyCompatible: UInt32
     /// The journal's own UUID; its CRC32C starts the checksums of all blocks of the log.
-    let uuid: [UInt8]
+    package let uuid: [UInt8]
     /// How many blocks at the end of the journal belong to fast commits and not to the log.
-    let fastCommitBlocks: UInt32
+    package let fastCommitBlocks: UInt32
 
     /// Whether the log holds anything that may have to be replayed.
-    var isDirty: Bool { start != 0 }
+    package var isDirty: Bool { start != 0 }
 
     /// The block behind the last one of the log.
-    var end: UInt32 { length &- fastCommitBlocks }
+    package var end: UInt32 { length &- fastCommitBlocks }
 
     /// Reads and checks the first 1,024 bytes of a journal of `blockCount` blocks.
     ///
     /// - Throws: `Ext4Error.corrupt`; the features are judged by `checkRecoverable` instead,
     ///   because an empty log needs none of them.
-    init(
+    package init(
         parsing bytes: RawSpan, at block: BlockNumber, volumeBlockSize: Int, blockCount: UInt64
     ) throws(Ext4Error) {
         func broken(_ field: String, _ value: UInt32, _ rule: String) -> Ext4Error {
@@ -157,7 +157,7 @@ struct JournalSuperblock: Hashable, Sendable {
     /// Checks that this engine can replay such a log.
     ///
     /// - Throws: `Ext4Error.unsupported` with the names of the features it does not have.
-    func checkRecoverable() throws(Ext4Error) {
+    package func checkRecoverable() throws(Ext4Error) {
         var names: [String] = []
         for bit in 0..<32 {
             if incompatible & ~Feature.knownIncompatible & (1 << UInt32(bit)) != 0 {
@@ -173,7 +173,7 @@ struct JournalSuperblock: Hashable, Sendable {
     }
 
     /// The CRC32C of a journal superblock; not seeded by anything.
-    static func checksum(of bytes: RawSpan) -> UInt32 {
+    package static func checksum(of bytes: RawSpan) -> UInt32 {
         var crc = CRC32C()
         crc.update(
             bytes.extracting(0..<Layout.byteCount),
@@ -182,19 +182,21 @@ struct JournalSuperblock: Hashable, Sendable {
     }
 
     /// Marks the log in `bytes` as empty; the next transaction will be `sequence`.
-    static func markEmpty(_ bytes: inout MutableRawSpan, nextSequence sequence: TransactionID) {
+    package static func markEmpty(
+        _ bytes: inout MutableRawSpan, nextSequence sequence: TransactionID
+    ) {
         bytes[Layout.sequence] = sequence.rawValue
         bytes[Layout.start] = 0
         updateChecksum(&bytes)
     }
 
     /// Forgets the error that the last user left, once the volume's superblock tells of it.
-    static func clearErrno(_ bytes: inout MutableRawSpan) {
+    package static func clearErrno(_ bytes: inout MutableRawSpan) {
         bytes[Layout.errno] = 0
         updateChecksum(&bytes)
     }
 
-    static func updateChecksum(_ bytes: inout MutableRawSpan) {
+    package static func updateChecksum(_ bytes: inout MutableRawSpan) {
         guard
             bytes[Layout.blockType] == JournalHeader.superblockV2,
             bytes[Layout.incompatible] & (Feature.checksumV2 | Feature.checksumV3) != 0

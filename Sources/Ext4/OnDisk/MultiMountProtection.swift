@@ -3,23 +3,23 @@
 // number moves.
 
 /// The contents of the multi-mount protection block.
-struct MultiMountProtection: Hashable, Sendable {
-    enum Layout {  // struct mmp_struct
-        static let magic = Field<UInt32>.le(0x00)  // mmp_magic
-        static let sequence = Field<UInt32>.le(0x04)  // mmp_seq
-        static let time = Field<UInt64>.le(0x08)  // mmp_time
-        static let nodeName = 0x10..<0x50  // mmp_nodename
-        static let deviceName = 0x50..<0x70  // mmp_bdevname
-        static let checkInterval = Field<UInt16>.le(0x70)  // mmp_check_interval
-        static let checksum = Field<UInt32>.le(0x3FC)  // mmp_checksum
-        static let size = 0x400
+package struct MultiMountProtection: Hashable, Sendable {
+    package enum Layout {  // struct mmp_struct
+        package static let magic = Field<UInt32>.le(0x00)  // mmp_magic
+        package static let sequence = Field<UInt32>.le(0x04)  // mmp_seq
+        package static let time = Field<UInt64>.le(0x08)  // mmp_time
+        package static let nodeName = 0x10..<0x50  // mmp_nodename
+        package static let deviceName = 0x50..<0x70  // mmp_bdevname
+        package static let checkInterval = Field<UInt16>.le(0x70)  // mmp_check_interval
+        package static let checksum = Field<UInt32>.le(0x3FC)  // mmp_checksum
+        package static let size = 0x400
     }
 
     /// `EXT4_MMP_MAGIC`, "MMP" backwards.
-    static let magic: UInt32 = 0x004D_4D50
+    package static let magic: UInt32 = 0x004D_4D50
 
     /// What the sequence number says.
-    enum State: Hashable, Sendable {
+    package enum State: Hashable, Sendable {
         /// Nobody has the volume open (`EXT4_MMP_SEQ_CLEAN`).
         case clean
         /// A check is running, or was broken off (`EXT4_MMP_SEQ_FSCK`).
@@ -31,27 +31,27 @@ struct MultiMountProtection: Hashable, Sendable {
     }
 
     /// The largest number of somebody who has the volume open (`EXT4_MMP_SEQ_MAX`).
-    static let maximumSequence: UInt32 = 0xE24D_4D4F
+    package static let maximumSequence: UInt32 = 0xE24D_4D4F
     private static let cleanSequence: UInt32 = 0xFF4D_4D50
     private static let checkSequence: UInt32 = 0xE24D_4D50
 
     /// Whether the volume is in use.
-    let state: State
+    package let state: State
     /// When the block was last written, in seconds since 1970.
-    let time: UInt64
+    package let time: UInt64
     /// The name of the machine that wrote it.
-    let nodeName: [UInt8]
+    package let nodeName: [UInt8]
     /// The device by which that machine has the volume.
-    let deviceName: [UInt8]
+    package let deviceName: [UInt8]
     /// After how many seconds without a new number the other one is dead.
-    let checkInterval: UInt16
+    package let checkInterval: UInt16
 
     /// Reads and checks the block.
     ///
     /// - Parameter checksumSeed: the volume's seed, nil where checksums are not in use or not
     ///   wanted.
     /// - Throws: `Ext4Error.corrupt` when the magic number or the checksum is wrong.
-    init(
+    package init(
         parsing block: RawSpan, at number: BlockNumber, checksumSeed: UInt32?
     ) throws(Ext4Error) {
         let place = Corruption.Place(block: number)
@@ -85,7 +85,7 @@ struct MultiMountProtection: Hashable, Sendable {
     }
 
     /// The checksum: over the bytes before its own field.
-    static func checksum(of block: RawSpan, seed: UInt32) -> UInt32 {
+    package static func checksum(of block: RawSpan, seed: UInt32) -> UInt32 {
         var crc = CRC32C(seed)
         crc.update(block.extracting(0..<Layout.checksum.offset))
         return crc.value

@@ -3,23 +3,23 @@
 // inode may stand in any place.
 
 /// The contents of one block of the orphan file.
-struct OrphanFileBlock: Hashable, Sendable {
+package struct OrphanFileBlock: Hashable, Sendable {
     /// The tail, which the last eight bytes of the block are.
-    enum Tail {  // struct ext4_orphan_block_tail
-        static let magic = Field<UInt32>.le(0)  // ob_magic
-        static let checksum = Field<UInt32>.le(4)  // ob_checksum
-        static let size = 8
+    package enum Tail {  // struct ext4_orphan_block_tail
+        package static let magic = Field<UInt32>.le(0)  // ob_magic
+        package static let checksum = Field<UInt32>.le(4)  // ob_checksum
+        package static let size = 8
     }
 
     /// `EXT4_ORPHAN_BLOCK_MAGIC`.
-    static let magic: UInt32 = 0x0B10_CA04
+    package static let magic: UInt32 = 0x0B10_CA04
     private static let entrySize = 4
 
     /// The place of an entry; the caller has checked that it lies before the tail.
-    static func slot(_ index: Int) -> Field<UInt32> { .le(index &* entrySize) }
+    package static func slot(_ index: Int) -> Field<UInt32> { .le(index &* entrySize) }
 
     /// The inodes that the block names, in its order.
-    let inodes: [InodeNumber]
+    package let inodes: [InodeNumber]
 
     /// Reads and checks a block of the orphan file.
     ///
@@ -30,7 +30,7 @@ struct OrphanFileBlock: Hashable, Sendable {
     ///     or not wanted.
     ///   - inodeCount: the number of inodes of the volume.
     /// - Throws: `Ext4Error.corrupt` when the magic number, the checksum or an entry is wrong.
-    init(
+    package init(
         parsing block: RawSpan, at number: BlockNumber, of file: InodeNumber,
         checksumSeed: UInt32?, inodeCount: UInt32
     ) throws(Ext4Error) {
@@ -69,7 +69,8 @@ struct OrphanFileBlock: Hashable, Sendable {
     }
 
     /// The checksum: over the block's number as 64 bits, then the entries without the tail.
-    static func checksum(of block: RawSpan, at number: BlockNumber, seed: UInt32) -> UInt32 {
+    package static func checksum(of block: RawSpan, at number: BlockNumber, seed: UInt32) -> UInt32
+    {
         var crc = CRC32C(seed)
         crc.update(littleEndian: number.rawValue)
         let entries = (block.byteCount &- Tail.size) / entrySize &* entrySize

@@ -2,107 +2,107 @@
 
 extension Superblock {
     /// Where the primary superblock starts, in bytes.
-    static let byteOffset: UInt64 = 1024
+    package static let byteOffset: UInt64 = 1024
     /// The superblock's size in bytes, on every volume.
-    static let byteCount = 1024
+    package static let byteCount = 1024
     /// `EXT4_SUPER_MAGIC`.
-    static let magic: UInt16 = 0xEF53
+    package static let magic: UInt16 = 0xEF53
 
-    enum Layout {  // struct ext4_super_block
-        static let inodesCount = Field<UInt32>.le(0x00)  // s_inodes_count
-        static let blocksCountLow = Field<UInt32>.le(0x04)  // s_blocks_count_lo
-        static let reservedBlocksLow = Field<UInt32>.le(0x08)  // s_r_blocks_count_lo
-        static let freeBlocksLow = Field<UInt32>.le(0x0C)  // s_free_blocks_count_lo
-        static let freeInodes = Field<UInt32>.le(0x10)  // s_free_inodes_count
-        static let firstDataBlock = Field<UInt32>.le(0x14)  // s_first_data_block
-        static let logBlockSize = Field<UInt32>.le(0x18)  // s_log_block_size
-        static let logClusterSize = Field<UInt32>.le(0x1C)  // s_log_cluster_size
-        static let blocksPerGroup = Field<UInt32>.le(0x20)  // s_blocks_per_group
-        static let clustersPerGroup = Field<UInt32>.le(0x24)  // s_clusters_per_group
-        static let inodesPerGroup = Field<UInt32>.le(0x28)  // s_inodes_per_group
-        static let mountTime = Field<UInt32>.le(0x2C)  // s_mtime
-        static let writeTime = Field<UInt32>.le(0x30)  // s_wtime
-        static let mountCount = Field<UInt16>.le(0x34)  // s_mnt_count
-        static let maximumMountCount = Field<UInt16>.le(0x36)  // s_max_mnt_count
-        static let magic = Field<UInt16>.le(0x38)  // s_magic
-        static let state = Field<UInt16>.le(0x3A)  // s_state
-        static let errors = Field<UInt16>.le(0x3C)  // s_errors
-        static let lastCheck = Field<UInt32>.le(0x40)  // s_lastcheck
-        static let checkInterval = Field<UInt32>.le(0x44)  // s_checkinterval
-        static let creatorOS = Field<UInt32>.le(0x48)  // s_creator_os
-        static let revision = Field<UInt32>.le(0x4C)  // s_rev_level
-        static let reservedUserID = Field<UInt16>.le(0x50)  // s_def_resuid
-        static let reservedGroupID = Field<UInt16>.le(0x52)  // s_def_resgid
-        static let firstInode = Field<UInt32>.le(0x54)  // s_first_ino
-        static let inodeSize = Field<UInt16>.le(0x58)  // s_inode_size
-        static let group = Field<UInt16>.le(0x5A)  // s_block_group_nr
-        static let compatible = Field<UInt32>.le(0x5C)  // s_feature_compat
-        static let incompatible = Field<UInt32>.le(0x60)  // s_feature_incompat
-        static let readOnlyCompatible = Field<UInt32>.le(0x64)  // s_feature_ro_compat
-        static let uuid = 0x68..<0x78  // s_uuid
-        static let label = 0x78..<0x88  // s_volume_name
-        static let lastMounted = 0x88..<0xC8  // s_last_mounted
-        static let reservedDescriptorBlocks = Field<UInt16>.le(0xCE)  // s_reserved_gdt_blocks
-        static let journalUUID = 0xD0..<0xE0  // s_journal_uuid
-        static let journalInode = Field<UInt32>.le(0xE0)  // s_journal_inum
-        static let journalDevice = Field<UInt32>.le(0xE4)  // s_journal_dev
-        static let lastOrphan = Field<UInt32>.le(0xE8)  // s_last_orphan
-        static let hashSeed = Field<UInt32>.le(0xEC)  // s_hash_seed
-        static let defaultHashVersion = Field<UInt8>.le(0xFC)  // s_def_hash_version
-        static let journalBackupType = Field<UInt8>.le(0xFD)  // s_jnl_backup_type
-        static let descriptorSize = Field<UInt16>.le(0xFE)  // s_desc_size
-        static let defaultMountOptions = Field<UInt32>.le(0x100)  // s_default_mount_opts
-        static let firstMetaGroup = Field<UInt32>.le(0x104)  // s_first_meta_bg
-        static let creationTime = Field<UInt32>.le(0x108)  // s_mkfs_time
-        static let journalBackup = Field<UInt32>.le(0x10C)  // s_jnl_blocks
-        static let blocksCountHigh = Field<UInt32>.le(0x150)  // s_blocks_count_hi
-        static let reservedBlocksHigh = Field<UInt32>.le(0x154)  // s_r_blocks_count_hi
-        static let freeBlocksHigh = Field<UInt32>.le(0x158)  // s_free_blocks_count_hi
-        static let minimumExtraSize = Field<UInt16>.le(0x15C)  // s_min_extra_isize
-        static let wantedExtraSize = Field<UInt16>.le(0x15E)  // s_want_extra_isize
-        static let flags = Field<UInt32>.le(0x160)  // s_flags
-        static let raidStride = Field<UInt16>.le(0x164)  // s_raid_stride
-        static let mmpInterval = Field<UInt16>.le(0x166)  // s_mmp_update_interval
-        static let mmpBlock = Field<UInt64>.le(0x168)  // s_mmp_block
-        static let raidStripeWidth = Field<UInt32>.le(0x170)  // s_raid_stripe_width
-        static let logGroupsPerFlex = Field<UInt8>.le(0x174)  // s_log_groups_per_flex
-        static let checksumType = Field<UInt8>.le(0x175)  // s_checksum_type
-        static let kibibytesWritten = Field<UInt64>.le(0x178)  // s_kbytes_written
-        static let errorCount = Field<UInt32>.le(0x194)  // s_error_count
-        static let firstErrorTime = Field<UInt32>.le(0x198)  // s_first_error_time
-        static let firstErrorInode = Field<UInt32>.le(0x19C)  // s_first_error_ino
-        static let firstErrorBlock = Field<UInt64>.le(0x1A0)  // s_first_error_block
-        static let firstErrorFunction = 0x1A8..<0x1C8  // s_first_error_func
-        static let firstErrorLine = Field<UInt32>.le(0x1C8)  // s_first_error_line
-        static let lastErrorTime = Field<UInt32>.le(0x1CC)  // s_last_error_time
-        static let lastErrorInode = Field<UInt32>.le(0x1D0)  // s_last_error_ino
-        static let lastErrorLine = Field<UInt32>.le(0x1D4)  // s_last_error_line
-        static let lastErrorBlock = Field<UInt64>.le(0x1D8)  // s_last_error_block
-        static let lastErrorFunction = 0x1E0..<0x200  // s_last_error_func
-        static let mountOptions = 0x200..<0x240  // s_mount_opts
-        static let userQuotaInode = Field<UInt32>.le(0x240)  // s_usr_quota_inum
-        static let groupQuotaInode = Field<UInt32>.le(0x244)  // s_grp_quota_inum
-        static let overheadClusters = Field<UInt32>.le(0x248)  // s_overhead_clusters
-        static let backupGroups = Field<UInt32>.le(0x24C)  // s_backup_bgs
-        static let lostAndFoundInode = Field<UInt32>.le(0x268)  // s_lpf_ino
-        static let projectQuotaInode = Field<UInt32>.le(0x26C)  // s_prj_quota_inum
-        static let checksumSeed = Field<UInt32>.le(0x270)  // s_checksum_seed
-        static let writeTimeHigh = Field<UInt8>.le(0x274)  // s_wtime_hi
-        static let mountTimeHigh = Field<UInt8>.le(0x275)  // s_mtime_hi
-        static let creationTimeHigh = Field<UInt8>.le(0x276)  // s_mkfs_time_hi
-        static let lastCheckHigh = Field<UInt8>.le(0x277)  // s_lastcheck_hi
-        static let firstErrorTimeHigh = Field<UInt8>.le(0x278)  // s_first_error_time_hi
-        static let lastErrorTimeHigh = Field<UInt8>.le(0x279)  // s_last_error_time_hi
-        static let firstErrorCode = Field<UInt8>.le(0x27A)  // s_first_error_errcode
-        static let lastErrorCode = Field<UInt8>.le(0x27B)  // s_last_error_errcode
-        static let encoding = Field<UInt16>.le(0x27C)  // s_encoding
-        static let encodingFlags = Field<UInt16>.le(0x27E)  // s_encoding_flags
-        static let orphanFileInode = Field<UInt32>.le(0x280)  // s_orphan_file_inum
-        static let checksum = Field<UInt32>.le(0x3FC)  // s_checksum
+    package enum Layout {  // struct ext4_super_block
+        package static let inodesCount = Field<UInt32>.le(0x00)  // s_inodes_count
+        package static let blocksCountLow = Field<UInt32>.le(0x04)  // s_blocks_count_lo
+        package static let reservedBlocksLow = Field<UInt32>.le(0x08)  // s_r_blocks_count_lo
+        package static let freeBlocksLow = Field<UInt32>.le(0x0C)  // s_free_blocks_count_lo
+        package static let freeInodes = Field<UInt32>.le(0x10)  // s_free_inodes_count
+        package static let firstDataBlock = Field<UInt32>.le(0x14)  // s_first_data_block
+        package static let logBlockSize = Field<UInt32>.le(0x18)  // s_log_block_size
+        package static let logClusterSize = Field<UInt32>.le(0x1C)  // s_log_cluster_size
+        package static let blocksPerGroup = Field<UInt32>.le(0x20)  // s_blocks_per_group
+        package static let clustersPerGroup = Field<UInt32>.le(0x24)  // s_clusters_per_group
+        package static let inodesPerGroup = Field<UInt32>.le(0x28)  // s_inodes_per_group
+        package static let mountTime = Field<UInt32>.le(0x2C)  // s_mtime
+        package static let writeTime = Field<UInt32>.le(0x30)  // s_wtime
+        package static let mountCount = Field<UInt16>.le(0x34)  // s_mnt_count
+        package static let maximumMountCount = Field<UInt16>.le(0x36)  // s_max_mnt_count
+        package static let magic = Field<UInt16>.le(0x38)  // s_magic
+        package static let state = Field<UInt16>.le(0x3A)  // s_state
+        package static let errors = Field<UInt16>.le(0x3C)  // s_errors
+        package static let lastCheck = Field<UInt32>.le(0x40)  // s_lastcheck
+        package static let checkInterval = Field<UInt32>.le(0x44)  // s_checkinterval
+        package static let creatorOS = Field<UInt32>.le(0x48)  // s_creator_os
+        package static let revision = Field<UInt32>.le(0x4C)  // s_rev_level
+        package static let reservedUserID = Field<UInt16>.le(0x50)  // s_def_resuid
+        package static let reservedGroupID = Field<UInt16>.le(0x52)  // s_def_resgid
+        package static let firstInode = Field<UInt32>.le(0x54)  // s_first_ino
+        package static let inodeSize = Field<UInt16>.le(0x58)  // s_inode_size
+        package static let group = Field<UInt16>.le(0x5A)  // s_block_group_nr
+        package static let compatible = Field<UInt32>.le(0x5C)  // s_feature_compat
+        package static let incompatible = Field<UInt32>.le(0x60)  // s_feature_incompat
+        package static let readOnlyCompatible = Field<UInt32>.le(0x64)  // s_feature_ro_compat
+        package static let uuid = 0x68..<0x78  // s_uuid
+        package static let label = 0x78..<0x88  // s_volume_name
+        package static let lastMounted = 0x88..<0xC8  // s_last_mounted
+        package static let reservedDescriptors = Field<UInt16>.le(0xCE)  // s_reserved_gdt_blocks
+        package static let journalUUID = 0xD0..<0xE0  // s_journal_uuid
+        package static let journalInode = Field<UInt32>.le(0xE0)  // s_journal_inum
+        package static let journalDevice = Field<UInt32>.le(0xE4)  // s_journal_dev
+        package static let lastOrphan = Field<UInt32>.le(0xE8)  // s_last_orphan
+        package static let hashSeed = Field<UInt32>.le(0xEC)  // s_hash_seed
+        package static let defaultHashVersion = Field<UInt8>.le(0xFC)  // s_def_hash_version
+        package static let journalBackupType = Field<UInt8>.le(0xFD)  // s_jnl_backup_type
+        package static let descriptorSize = Field<UInt16>.le(0xFE)  // s_desc_size
+        package static let defaultMountOptions = Field<UInt32>.le(0x100)  // s_default_mount_opts
+        package static let firstMetaGroup = Field<UInt32>.le(0x104)  // s_first_meta_bg
+        package static let creationTime = Field<UInt32>.le(0x108)  // s_mkfs_time
+        package static let journalBackup = Field<UInt32>.le(0x10C)  // s_jnl_blocks
+        package static let blocksCountHigh = Field<UInt32>.le(0x150)  // s_blocks_count_hi
+        package static let reservedBlocksHigh = Field<UInt32>.le(0x154)  // s_r_blocks_count_hi
+        package static let freeBlocksHigh = Field<UInt32>.le(0x158)  // s_free_blocks_count_hi
+        package static let minimumExtraSize = Field<UInt16>.le(0x15C)  // s_min_extra_isize
+        package static let wantedExtraSize = Field<UInt16>.le(0x15E)  // s_want_extra_isize
+        package static let flags = Field<UInt32>.le(0x160)  // s_flags
+        package static let raidStride = Field<UInt16>.le(0x164)  // s_raid_stride
+        package static let mmpInterval = Field<UInt16>.le(0x166)  // s_mmp_update_interval
+        package static let mmpBlock = Field<UInt64>.le(0x168)  // s_mmp_block
+        package static let raidStripeWidth = Field<UInt32>.le(0x170)  // s_raid_stripe_width
+        package static let logGroupsPerFlex = Field<UInt8>.le(0x174)  // s_log_groups_per_flex
+        package static let checksumType = Field<UInt8>.le(0x175)  // s_checksum_type
+        package static let kibibytesWritten = Field<UInt64>.le(0x178)  // s_kbytes_written
+        package static let errorCount = Field<UInt32>.le(0x194)  // s_error_count
+        package static let firstErrorTime = Field<UInt32>.le(0x198)  // s_first_error_time
+        package static let firstErrorInode = Field<UInt32>.le(0x19C)  // s_first_error_ino
+        package static let firstErrorBlock = Field<UInt64>.le(0x1A0)  // s_first_error_block
+        package static let firstErrorFunction = 0x1A8..<0x1C8  // s_first_error_func
+        package static let firstErrorLine = Field<UInt32>.le(0x1C8)  // s_first_error_line
+        package static let lastErrorTime = Field<UInt32>.le(0x1CC)  // s_last_error_time
+        package static let lastErrorInode = Field<UInt32>.le(0x1D0)  // s_last_error_ino
+        package static let lastErrorLine = Field<UInt32>.le(0x1D4)  // s_last_error_line
+        package static let lastErrorBlock = Field<UInt64>.le(0x1D8)  // s_last_error_block
+        package static let lastErrorFunction = 0x1E0..<0x200  // s_last_error_func
+        package static let mountOptions = 0x200..<0x240  // s_mount_opts
+        package static let userQuotaInode = Field<UInt32>.le(0x240)  // s_usr_quota_inum
+        package static let groupQuotaInode = Field<UInt32>.le(0x244)  // s_grp_quota_inum
+        package static let overheadClusters = Field<UInt32>.le(0x248)  // s_overhead_clusters
+        package static let backupGroups = Field<UInt32>.le(0x24C)  // s_backup_bgs
+        package static let lostAndFoundInode = Field<UInt32>.le(0x268)  // s_lpf_ino
+        package static let projectQuotaInode = Field<UInt32>.le(0x26C)  // s_prj_quota_inum
+        package static let checksumSeed = Field<UInt32>.le(0x270)  // s_checksum_seed
+        package static let writeTimeHigh = Field<UInt8>.le(0x274)  // s_wtime_hi
+        package static let mountTimeHigh = Field<UInt8>.le(0x275)  // s_mtime_hi
+        package static let creationTimeHigh = Field<UInt8>.le(0x276)  // s_mkfs_time_hi
+        package static let lastCheckHigh = Field<UInt8>.le(0x277)  // s_lastcheck_hi
+        package static let firstErrorTimeHigh = Field<UInt8>.le(0x278)  // s_first_error_time_hi
+        package static let lastErrorTimeHigh = Field<UInt8>.le(0x279)  // s_last_error_time_hi
+        package static let firstErrorCode = Field<UInt8>.le(0x27A)  // s_first_error_errcode
+        package static let lastErrorCode = Field<UInt8>.le(0x27B)  // s_last_error_errcode
+        package static let encoding = Field<UInt16>.le(0x27C)  // s_encoding
+        package static let encodingFlags = Field<UInt16>.le(0x27E)  // s_encoding_flags
+        package static let orphanFileInode = Field<UInt32>.le(0x280)  // s_orphan_file_inum
+        package static let checksum = Field<UInt32>.le(0x3FC)  // s_checksum
     }
 
     /// The checksum of a superblock's bytes: unseeded, everything before the field itself.
-    static func checksum(of bytes: RawSpan) -> UInt32 {
+    package static func checksum(of bytes: RawSpan) -> UInt32 {
         var crc = CRC32C()
         crc.update(bytes.extracting(0..<Layout.checksum.offset))
         return crc.value
@@ -112,7 +112,7 @@ extension Superblock {
     ///
     /// `place` says where the bytes come from. Feature gates are the caller's: a superblock with
     /// unknown features is still a valid one, and can be shown.
-    init(
+    package init(
         parsing bytes: RawSpan, at place: Corruption.Place = .init(), verifiesChecksum: Bool = true
     ) throws(Ext4Error) {
         func broken(_ rule: Corruption.Rule) -> Ext4Error { .corrupt(.superblock, at: place, rule) }
@@ -230,7 +230,7 @@ extension Superblock {
             firstInode.rawValue >= 11 && firstInode.rawValue <= inodesCount, "s_first_ino",
             firstInode.rawValue, "11 to s_inodes_count (\(inodesCount))")
 
-        reservedDescriptorBlocks = bytes[Layout.reservedDescriptorBlocks]
+        reservedDescriptorBlocks = bytes[Layout.reservedDescriptors]
         try check(
             Int(reservedDescriptorBlocks) <= blockSize / 4, "s_reserved_gdt_blocks",
             reservedDescriptorBlocks, "at most \(blockSize / 4)")

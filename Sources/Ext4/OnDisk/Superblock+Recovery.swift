@@ -2,14 +2,14 @@
 
 extension Superblock {
     /// The bit of `s_state` that asks for a check (`EXT4_ERROR_FS`).
-    static let errorState: UInt16 = 2
+    package static let errorState: UInt16 = 2
 
     /// Takes the mark of a dirty journal out of `bytes`, the superblock after the replay.
     ///
     /// The journal may have held an older superblock, which knows nothing of the errors that were
     /// found since: they are taken from `before`, the superblock as it was before the replay. An
     /// error that the journal itself remembers shows in the state.
-    static func markRecovered(
+    package static func markRecovered(
         _ bytes: inout MutableRawSpan, keepingErrorsOf before: RawSpan, hasJournalError: Bool
     ) {
         for range in [

@@ -2,10 +2,10 @@
 
 extension Superblock {
     /// The bit of `s_state` of a volume that was unmounted (`EXT4_VALID_FS`).
-    static let validState: UInt16 = 1
+    package static let validState: UInt16 = 1
 
     /// Marks the volume as in use, as a mount does.
-    static func markOpen(
+    package static func markOpen(
         _ bytes: inout MutableRawSpan, at time: Timestamp, hasLog: Bool, hasOrphanFile: Bool
     ) {
         if hasLog {
@@ -24,7 +24,7 @@ extension Superblock {
     }
 
     /// Marks the volume as no longer in use.
-    static func markClosed(
+    package static func markClosed(
         _ bytes: inout MutableRawSpan, at time: Timestamp, wasValid: Bool, has64Bit: Bool,
         freeBlocks: UInt64, freeInodes: UInt64
     ) {
@@ -36,7 +36,7 @@ extension Superblock {
     }
 
     /// Sets the counts of what is free.
-    static func setFree(
+    package static func setFree(
         _ bytes: inout MutableRawSpan, has64Bit: Bool, blocks: UInt64, inodes: UInt64
     ) {
         bytes[Layout.freeBlocksLow] = UInt32(truncatingIfNeeded: blocks)
@@ -45,7 +45,7 @@ extension Superblock {
     }
 
     /// Notes an error that was found, as the kernel does: the first, the last, and how many.
-    static func note(
+    package static func note(
         _ corruption: Corruption, at time: Timestamp, in bytes: inout MutableRawSpan
     ) {
         bytes[Layout.state] |= errorState

@@ -181,11 +181,11 @@ extension Superblock {
     /// The size of a cluster in bytes: the block size without bigalloc.
     public var clusterSize: Int { blockSize << clusterRatioLog2 }
     /// Inodes in one block of the inode table.
-    var inodesPerBlock: UInt32 { UInt32(blockSize / inodeSize) }
+    package var inodesPerBlock: UInt32 { UInt32(blockSize / inodeSize) }
     /// Blocks of one group's inode table.
-    var inodeTableBlocks: UInt32 { (inodesPerGroup + inodesPerBlock - 1) / inodesPerBlock }
+    package var inodeTableBlocks: UInt32 { (inodesPerGroup + inodesPerBlock - 1) / inodesPerBlock }
     /// Descriptors in one block.
-    var descriptorsPerBlock: UInt32 { UInt32(blockSize / descriptorSize) }
+    package var descriptorsPerBlock: UInt32 { UInt32(blockSize / descriptorSize) }
     /// Whether all metadata has a CRC32C.
     public var hasMetadataChecksums: Bool { readOnlyCompatible.contains(.metadataCsum) }
     /// Whether group descriptors have a checksum of either kind, and groups may be uninitialised.
@@ -198,17 +198,17 @@ extension Superblock {
     }
 
     /// Whether `block` is a block of this volume that a file or a structure can have.
-    func contains(_ block: BlockNumber) -> Bool {
+    package func contains(_ block: BlockNumber) -> Bool {
         block.rawValue > UInt64(firstDataBlock) && block.rawValue < blocksCount
     }
 
     /// Whether `count` blocks from `block` on, `count` not 0, all lie in this volume.
-    func contains(_ block: BlockNumber, count: UInt64) -> Bool {
+    package func contains(_ block: BlockNumber, count: UInt64) -> Bool {
         contains(block) && count <= blocksCount &- block.rawValue
     }
 
     /// Whether a name may lead to `inode`: it exists, and it is not one of the volume's own.
-    func isNameable(_ inode: InodeNumber) -> Bool {
+    package func isNameable(_ inode: InodeNumber) -> Bool {
         guard inode.rawValue <= inodesCount else { return false }
         if inode == .root { return true }
         let own = [
@@ -218,12 +218,12 @@ extension Superblock {
     }
 
     /// The first block of `group`.
-    func firstBlock(of group: GroupNumber) -> BlockNumber {
+    package func firstBlock(of group: GroupNumber) -> BlockNumber {
         BlockNumber(UInt64(firstDataBlock) + UInt64(group.rawValue) * UInt64(blocksPerGroup))
     }
 
     /// The number of blocks of `group`: the last one may be short.
-    func blockCount(of group: GroupNumber) -> UInt32 {
+    package func blockCount(of group: GroupNumber) -> UInt32 {
         let start = firstBlock(of: group).rawValue
         return UInt32(min(UInt64(blocksPerGroup), blocksCount - min(start, blocksCount)))
     }

@@ -21,7 +21,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     ///
     /// The extra bits count epochs of 2³² seconds and are added to the signed value, so that
     /// 1901 to 1970 keep the encoding they had before there were extra bits.
-    init(low: UInt32, extra: UInt32?) {
+    package init(low: UInt32, extra: UInt32?) {
         let base = Int64(Int32(bitPattern: low))
         guard let extra else {
             self.init(seconds: base)
@@ -32,13 +32,13 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     }
 
     /// A time of the superblock: 40 unsigned bits of seconds.
-    init(low: UInt32, high: UInt8) {
+    package init(low: UInt32, high: UInt8) {
         self.init(seconds: Int64(high) << 32 | Int64(low))
     }
 
     /// The time as an inode has it: clamped to what it can hold, and without extra bits to the
     /// second.
-    func encoded(hasExtra: Bool) -> (low: UInt32, extra: UInt32) {
+    package func encoded(hasExtra: Bool) -> (low: UInt32, extra: UInt32) {
         let earliest = Int64(Int32.min)
         let latest = hasExtra ? Int64(Int32.max) + 3 << 32 : Int64(Int32.max)
         guard seconds <= latest else {

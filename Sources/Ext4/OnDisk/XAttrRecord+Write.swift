@@ -2,7 +2,8 @@
 
 extension XAttrBlockHeader {
     /// Writes a header without its checksum, which a block gets when it goes to the disk.
-    static func write(referenceCount: UInt32, hash: UInt32, to block: inout MutableRawSpan) {
+    package static func write(referenceCount: UInt32, hash: UInt32, to block: inout MutableRawSpan)
+    {
         block[Layout.magic] = magic
         block[Layout.referenceCount] = referenceCount
         block[Layout.blockCount] = 1
@@ -12,12 +13,12 @@ extension XAttrBlockHeader {
 
 extension XAttrEntryRecord {
     /// The bytes of an entry whose name has `nameLength` bytes, with its padding.
-    static func size(nameLength: Int) -> Int { padded(Layout.name &+ nameLength) }
+    package static func size(nameLength: Int) -> Int { padded(Layout.name &+ nameLength) }
 
     /// Writes an entry with its name.
     ///
     /// - Precondition: the name has at most 255 bytes, and the entry lies within `bytes`.
-    static func write(
+    package static func write(
         name: [UInt8], index: UInt8, valueOffset: Int, valueInode: UInt32, valueSize: Int,
         hash: UInt32, to bytes: inout MutableRawSpan, at offset: Int
     ) {

@@ -7,32 +7,32 @@
 // entry would start end the list; entries and values are padded to four bytes.
 
 /// The header of a block of extended attributes.
-struct XAttrBlockHeader: Hashable, Sendable {
-    enum Layout {  // struct ext4_xattr_header
-        static let magic = Field<UInt32>.le(0x00)  // h_magic
-        static let referenceCount = Field<UInt32>.le(0x04)  // h_refcount
-        static let blockCount = Field<UInt32>.le(0x08)  // h_blocks
-        static let hash = Field<UInt32>.le(0x0C)  // h_hash
-        static let checksum = Field<UInt32>.le(0x10)  // h_checksum
-        static let size = 0x20  // with h_reserved[3]
+package struct XAttrBlockHeader: Hashable, Sendable {
+    package enum Layout {  // struct ext4_xattr_header
+        package static let magic = Field<UInt32>.le(0x00)  // h_magic
+        package static let referenceCount = Field<UInt32>.le(0x04)  // h_refcount
+        package static let blockCount = Field<UInt32>.le(0x08)  // h_blocks
+        package static let hash = Field<UInt32>.le(0x0C)  // h_hash
+        package static let checksum = Field<UInt32>.le(0x10)  // h_checksum
+        package static let size = 0x20  // with h_reserved[3]
     }
 
     /// `EXT4_XATTR_MAGIC`, of blocks and of the area in an inode.
-    static let magic: UInt32 = 0xEA02_0000
+    package static let magic: UInt32 = 0xEA02_0000
     /// `EXT4_XATTR_REFCOUNT_MAX`: more inodes than that never share a block.
-    static let maximumReferenceCount: UInt32 = 1024
+    package static let maximumReferenceCount: UInt32 = 1024
 
     /// How many inodes share the block.
-    let referenceCount: UInt32
+    package let referenceCount: UInt32
     /// What `XAttrHash.ofBlock` gave when the block was written; 0 when it must not be shared.
-    let hash: UInt32
+    package let hash: UInt32
 
     /// Reads and checks the header of `block`.
     ///
     /// - Parameter checksumSeed: the volume's seed, nil where checksums are not in use or not
     ///   wanted.
     /// - Throws: `Ext4Error.corrupt` when the magic number, the checksum or a count is wrong.
-    init(
+    package init(
         parsing block: RawSpan, at number: BlockNumber, checksumSeed: UInt32?
     ) throws(Ext4Error) {
         let place = Corruption.Place(block: number)
@@ -66,7 +66,8 @@ struct XAttrBlockHeader: Hashable, Sendable {
     }
 
     /// The checksum of a block: over its number as 64 bits, then its bytes without the checksum.
-    static func checksum(of block: RawSpan, at number: BlockNumber, seed: UInt32) -> UInt32 {
+    package static func checksum(of block: RawSpan, at number: BlockNumber, seed: UInt32) -> UInt32
+    {
         var crc = CRC32C(seed)
         crc.update(littleEndian: number.rawValue)
         crc.update(block, zeroing: Layout.checksum.offset..<Layout.checksum.end)
@@ -75,39 +76,39 @@ struct XAttrBlockHeader: Hashable, Sendable {
 }
 
 /// The header of the attributes that stand in an inode.
-enum XAttrInodeHeader {
-    enum Layout {  // struct ext4_xattr_ibody_header
-        static let magic = Field<UInt32>.le(0x00)  // h_magic
-        static let size = 0x04
+package enum XAttrInodeHeader {
+    package enum Layout {  // struct ext4_xattr_ibody_header
+        package static let magic = Field<UInt32>.le(0x00)  // h_magic
+        package static let size = 0x04
     }
 }
 
 /// The fixed part of an entry; the name follows it.
-struct XAttrEntryRecord: Hashable, Sendable {
-    enum Layout {  // struct ext4_xattr_entry
-        static let nameLength = Field<UInt8>.le(0x00)  // e_name_len
-        static let nameIndex = Field<UInt8>.le(0x01)  // e_name_index
-        static let valueOffset = Field<UInt16>.le(0x02)  // e_value_offs
-        static let valueInode = Field<UInt32>.le(0x04)  // e_value_inum
-        static let valueSize = Field<UInt32>.le(0x08)  // e_value_size
-        static let hash = Field<UInt32>.le(0x0C)  // e_hash
-        static let name = 0x10  // e_name
+package struct XAttrEntryRecord: Hashable, Sendable {
+    package enum Layout {  // struct ext4_xattr_entry
+        package static let nameLength = Field<UInt8>.le(0x00)  // e_name_len
+        package static let nameIndex = Field<UInt8>.le(0x01)  // e_name_index
+        package static let valueOffset = Field<UInt16>.le(0x02)  // e_value_offs
+        package static let valueInode = Field<UInt32>.le(0x04)  // e_value_inum
+        package static let valueSize = Field<UInt32>.le(0x08)  // e_value_size
+        package static let hash = Field<UInt32>.le(0x0C)  // e_hash
+        package static let name = 0x10  // e_name
     }
 
     /// The zero bytes that end the list of entries.
-    static let terminatorSize = 4
+    package static let terminatorSize = 4
     /// `EXT4_XATTR_PAD`: entries and values are multiples of it.
-    static let padding = 4
+    package static let padding = 4
 
-    let nameLength: Int
-    let nameIndex: UInt8
-    let valueOffset: Int
-    let valueInode: UInt32
-    let valueSize: UInt32
-    let hash: UInt32
+    package let nameLength: Int
+    package let nameIndex: UInt8
+    package let valueOffset: Int
+    package let valueInode: UInt32
+    package let valueSize: UInt32
+    package let hash: UInt32
 
     /// Reads the record at `offset`, of which the caller knows that it lies within `bytes`.
-    init(parsing bytes: RawSpan, at offset: Int) {
+    package init(parsing bytes: RawSpan, at offset: Int) {
         nameLength = Int(bytes[Layout.nameLength.at(offset)])
         nameIndex = bytes[Layout.nameIndex.at(offset)]
         valueOffset = Int(bytes[Layout.valueOffset.at(offset)])
@@ -117,9 +118,9 @@ struct XAttrEntryRecord: Hashable, Sendable {
     }
 
     /// The bytes that the entry takes with its name and padding; at most 272.
-    var paddedSize: Int { Self.padded(Layout.name &+ nameLength) }
+    package var paddedSize: Int { Self.padded(Layout.name &+ nameLength) }
 
     /// `count` rounded up to the padding. It cannot overflow below 2⁶² bytes, and no size of the
     /// format has more than 32 bits.
-    static func padded(_ count: Int) -> Int { (count &+ (padding &- 1)) & ~(padding &- 1) }
+    package static func padded(_ count: Int) -> Int { (count &+ (padding &- 1)) & ~(padding &- 1) }
 }

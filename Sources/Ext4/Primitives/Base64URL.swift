@@ -1,9 +1,9 @@
 // Base64 with the alphabet that is safe in file names (RFC 4648 §5), without padding.
 
 /// Base64url without padding.
-enum Base64URL {
+package enum Base64URL {
     /// The text of `bytes`.
-    static func encode(_ bytes: [UInt8]) -> [UInt8] {
+    package static func encode(_ bytes: [UInt8]) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity((bytes.count &* 4 &+ 2) / 3)
         var held: UInt32 = 0
@@ -24,7 +24,7 @@ enum Base64URL {
     }
 
     /// The bytes of `text`, or nil when no bytes have this text.
-    static func decode(_ text: [UInt8]) -> [UInt8]? {
+    package static func decode(_ text: [UInt8]) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count &* 3 / 4)
         var held: UInt32 = 0

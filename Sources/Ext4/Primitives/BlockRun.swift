@@ -31,14 +31,14 @@ public struct BlockRun: Hashable, Sendable {
     public func contains(_ block: LogicalBlock) -> Bool { logical <= block && block < end }
 
     /// The hole from `block` to the last block a file can have, or that one block behind it.
-    static func hole(from block: LogicalBlock) -> BlockRun {
+    package static func hole(from block: LogicalBlock) -> BlockRun {
         let end = LogicalBlock.end.rawValue
         return BlockRun(
             logical: block, count: block.rawValue < end ? end &- block.rawValue : 1, state: .hole)
     }
 
     /// The same run without its blocks before `block`, which it holds.
-    func suffix(from block: LogicalBlock) -> BlockRun {
+    package func suffix(from block: LogicalBlock) -> BlockRun {
         let skipped = block.rawValue &- logical.rawValue
         let state: State =
             switch self.state {
@@ -50,12 +50,12 @@ public struct BlockRun: Hashable, Sendable {
     }
 
     /// The first `count` blocks of the run, or all when they are fewer.
-    func prefix(_ count: UInt64) -> BlockRun {
+    package func prefix(_ count: UInt64) -> BlockRun {
         BlockRun(logical: logical, count: min(count, self.count), state: state)
     }
 
     /// The run's first block of the volume; nil for a hole.
-    var start: BlockNumber? {
+    package var start: BlockNumber? {
         switch state {
         case .mapped(let start), .unwritten(let start): start
         case .hole: nil
@@ -63,7 +63,7 @@ public struct BlockRun: Hashable, Sendable {
     }
 
     /// Both runs in one, when `next` continues this one in file and volume alike.
-    func merged(with next: BlockRun) -> BlockRun? {
+    package func merged(with next: BlockRun) -> BlockRun? {
         guard next.logical == end else { return nil }
         switch (state, next.state) {
         case (.mapped(let a), .mapped(let b)) where a.advanced(by: count) == b: break

@@ -134,7 +134,7 @@ extension Corruption.Rule: CustomStringConvertible {
 
 extension Ext4Error {
     /// A corruption error in one call.
-    static func corrupt(
+    package static func corrupt(
         _ structure: Corruption.Structure, at place: Corruption.Place = .init(),
         _ rule: Corruption.Rule
     ) -> Ext4Error {

@@ -109,7 +109,7 @@ public struct UnsupportedFeatures: Hashable, Sendable {
     /// What cannot be done because of them.
     public let use: Use
 
-    init(_ names: [String], for use: Use) {
+    package init(_ names: [String], for use: Use) {
         self.names = names
         self.use = use
     }

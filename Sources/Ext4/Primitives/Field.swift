@@ -5,26 +5,38 @@
 // field; the precondition below guards against our own mistakes, never against the disk's.
 
 /// Where a fixed-width integer stands in a record, and in which byte order.
-struct Field<Value: FixedWidthInteger & BitwiseCopyable & Sendable>: Sendable {
-    let offset: Int
-    let isBigEndian: Bool
+@usableFromInline
+package struct Field<Value: FixedWidthInteger & BitwiseCopyable & Sendable>: Sendable {
+    @usableFromInline package let offset: Int
+    @usableFromInline package let isBigEndian: Bool
+
+    @inlinable package init(offset: Int, isBigEndian: Bool) {
+        self.offset = offset
+        self.isBigEndian = isBigEndian
+    }
 
     /// A little-endian field: everything of ext4's own.
-    static func le(_ offset: Int) -> Self { .init(offset: offset, isBigEndian: false) }
+    @inlinable package static func le(_ offset: Int) -> Self {
+        .init(offset: offset, isBigEndian: false)
+    }
 
     /// A big-endian field: everything of the journal's (jbd2).
-    static func be(_ offset: Int) -> Self { .init(offset: offset, isBigEndian: true) }
+    @inlinable package static func be(_ offset: Int) -> Self {
+        .init(offset: offset, isBigEndian: true)
+    }
 
     /// The offset of the first byte behind the field.
-    var end: Int { offset &+ MemoryLayout<Value>.size }
+    @inlinable package var end: Int { offset &+ MemoryLayout<Value>.size }
 
     /// The same field of a record that starts `base` bytes further on.
-    func at(_ base: Int) -> Self { .init(offset: offset &+ base, isBigEndian: isBigEndian) }
+    @inlinable package func at(_ base: Int) -> Self {
+        .init(offset: offset &+ base, isBigEndian: isBigEndian)
+    }
 }
 
 extension RawSpan {
-    @inline(__always)
-    subscript<Value>(_ field: Field<Value>) -> Value {
+    @inlinable @inline(__always)
+    package subscript<Value>(_ field: Field<Value>) -> Value {
         precondition(
             field.offset >= 0
                 && MemoryLayout<Value>.size <= byteCount &- field.offset,
@@ -35,11 +47,11 @@ extension RawSpan {
     }
 
     /// The byte at `offset`.
-    @inline(__always)
-    func byte(at offset: Int) -> UInt8 { self[Field<UInt8>.le(offset)] }
+    @inlinable @inline(__always)
+    package func byte(at offset: Int) -> UInt8 { self[Field<UInt8>.le(offset)] }
 
     /// A copy of the bytes in `range`, which the caller has checked.
-    func copy(_ range: Range<Int>) -> [UInt8] {
+    package func copy(_ range: Range<Int>) -> [UInt8] {
         let part = extracting(range)
         return unsafe [UInt8](unsafeUninitializedCapacity: part.byteCount) { buffer, count in
             unsafe part.withUnsafeBytes { source in
@@ -50,18 +62,18 @@ extension RawSpan {
     }
 
     /// A copy of all bytes.
-    func copy() -> [UInt8] { copy(0..<byteCount) }
+    package func copy() -> [UInt8] { copy(0..<byteCount) }
 
     /// Whether every byte is zero.
-    var isAllZero: Bool {
+    package var isAllZero: Bool {
         for i in 0..<byteCount where byte(at: i) != 0 { return false }
         return true
     }
 }
 
 extension MutableRawSpan {
-    @inline(__always)
-    subscript<Value>(_ field: Field<Value>) -> Value {
+    @inlinable @inline(__always)
+    package subscript<Value>(_ field: Field<Value>) -> Value {
         get { bytes[field] }
         set {
             storeBytes(
@@ -73,14 +85,14 @@ extension MutableRawSpan {
 
 extension MutableRawSpan {
     /// Copies `source`, which is not longer, to the start.
-    mutating func copy(from source: RawSpan) {
+    package mutating func copy(from source: RawSpan) {
         unsafe withUnsafeMutableBytes { target in
             unsafe source.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
         }
     }
 
     /// Makes every byte zero.
-    mutating func clear() {
+    package mutating func clear() {
         unsafe withUnsafeMutableBytes {
             _ = unsafe $0.initializeMemory(as: UInt8.self, repeating: 0)
         }

@@ -5,11 +5,11 @@ import Synchronization
 
 #if hasFeature(Embedded)
     @safe
-    struct Guarded<Value>: ~Copyable, @unchecked Sendable {
+    package struct Guarded<Value>: ~Copyable, @unchecked Sendable {
         private let isHeld = Atomic<Bool>(false)
         private let cell: UnsafeMutablePointer<Value>
 
-        init(_ value: consuming sending Value) {
+        package init(_ value: consuming sending Value) {
             unsafe cell = .allocate(capacity: 1)
             unsafe cell.initialize(to: value)
         }
@@ -19,7 +19,7 @@ import Synchronization
             unsafe cell.deallocate()
         }
 
-        borrowing func withLock<Result, Failure: Error>(
+        package borrowing func withLock<Result, Failure: Error>(
             _ body: (inout Value) throws(Failure) -> Result
         ) throws(Failure) -> Result {
             while isHeld.exchange(true, ordering: .acquiring) {}
@@ -29,25 +29,25 @@ import Synchronization
     }
 #elseif THREAD_SANITIZER
     /// By a lock that the thread sanitizer knows: of `Mutex` it sees nothing (`scripts/tsan`).
-    struct Guarded<Value>: ~Copyable, @unchecked Sendable {
+    package struct Guarded<Value>: ~Copyable, @unchecked Sendable {
         private let monitor: Monitor<Value>
 
-        init(_ value: consuming sending Value) { monitor = Monitor(value) }
+        package init(_ value: consuming sending Value) { monitor = Monitor(value) }
 
-        borrowing func withLock<Result, Failure: Error>(
+        package borrowing func withLock<Result, Failure: Error>(
             _ body: (inout Value) throws(Failure) -> Result
         ) throws(Failure) -> Result {
             try monitor.withLock(body)
         }
     }
 #else
-    struct Guarded<Value>: ~Copyable, @unchecked Sendable {
+    package struct Guarded<Value>: ~Copyable, @unchecked Sendable {
         private let mutex: Mutex<Value>
 
-        init(_ value: consuming sending Value) { mutex = Mutex(value) }
+        package init(_ value: consuming sending Value) { mutex = Mutex(value) }
 
         /// Runs `body` alone. It must not call back into whatever takes this lock.
-        borrowing func withLock<Result, Failure: Error>(
+        package borrowing func withLock<Result, Failure: Error>(
             _ body: (inout Value) throws(Failure) -> Result
         ) throws(Failure) -> Result {
             // The engine's guarded values hold Sendable classes and plain values only; `sending`

@@ -1,6 +1,6 @@
 extension MutableRawSpan {
     /// Puts a copy of `source`, of other memory, at `offset`.
-    mutating func store(_ source: RawSpan, at offset: Int) {
+    package mutating func store(_ source: RawSpan, at offset: Int) {
         precondition(
             offset >= 0 && source.byteCount <= byteCount &- offset,
             "bytes were written before the room for them was checked")
@@ -14,7 +14,7 @@ extension MutableRawSpan {
     }
 
     /// Moves the bytes of `range` to `offset`; the two places may overlap.
-    mutating func move(_ range: Range<Int>, to offset: Int) {
+    package mutating func move(_ range: Range<Int>, to offset: Int) {
         precondition(
             range.lowerBound >= 0 && range.upperBound <= byteCount && offset >= 0
                 && range.count <= byteCount &- offset,
@@ -28,7 +28,7 @@ extension MutableRawSpan {
     }
 
     /// Makes the bytes of `range` zero.
-    mutating func clear(_ range: Range<Int>) {
+    package mutating func clear(_ range: Range<Int>) {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
         unsafe withUnsafeMutableBytes { bytes in
             _ = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[range])

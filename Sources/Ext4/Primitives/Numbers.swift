@@ -16,7 +16,7 @@ public struct BlockNumber: Hashable, Comparable, Sendable, CustomStringConvertib
     public var description: String { "\(rawValue)" }
 
     /// The block `count` further on; wraps around, so compare with the volume's size first.
-    @inlinable func advanced(by count: UInt64) -> BlockNumber { .init(rawValue &+ count) }
+    @inlinable package func advanced(by count: UInt64) -> BlockNumber { .init(rawValue &+ count) }
 }
 
 /// The number of a block of a file, counted from the start of the file (`ext4_lblk_t`).
@@ -36,7 +36,7 @@ public struct LogicalBlock: Hashable, Comparable, Sendable, CustomStringConverti
     public var description: String { "\(rawValue)" }
 
     /// The first number that no file can have a block at: `ext4_lblk_t` has 32 bits.
-    static let end = LogicalBlock(1 << 32)
+    package static let end = LogicalBlock(1 << 32)
 }
 
 /// The number of an inode, counted from 1.
@@ -94,10 +94,10 @@ public struct TransactionID: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "\(rawValue)" }
 
     /// The number of the next transaction.
-    var next: TransactionID { .init(rawValue &+ 1) }
+    package var next: TransactionID { .init(rawValue &+ 1) }
 
     /// Whether this transaction came after `other`, modulo 2³².
-    func isAfter(_ other: TransactionID) -> Bool {
+    package func isAfter(_ other: TransactionID) -> Bool {
         Int32(bitPattern: rawValue &- other.rawValue) > 0
     }
 }

@@ -1,12 +1,12 @@
 // SHA-256 (FIPS 180-4). Names of encrypted files that are too long to be shown whole end in one.
 
 /// SHA-256 of bytes that are there at once.
-enum SHA256 {
+package enum SHA256 {
     /// The number of bytes of a digest.
-    static let size = 32
+    package static let size = 32
 
     /// The digest of `bytes`.
-    static func digest(of bytes: RawSpan) -> [UInt8] {
+    package static func digest(of bytes: RawSpan) -> [UInt8] {
         var state: [8 of UInt32] = [
             0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C,
             0x1F83_D9AB, 0x5BE0_CD19,

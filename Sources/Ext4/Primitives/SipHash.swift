@@ -2,15 +2,15 @@
 // fold case, keyed so that it tells nothing about them.
 
 /// SipHash-2-4 with a result of 64 bits.
-enum SipHash {
+package enum SipHash {
     /// The key, as two little-endian words.
-    struct Key: Hashable, Sendable {
-        let low: UInt64
-        let high: UInt64
+    package struct Key: Hashable, Sendable {
+        package let low: UInt64
+        package let high: UInt64
     }
 
     /// The hash of `bytes`.
-    static func hash(_ bytes: RawSpan, key: Key) -> UInt64 {
+    package static func hash(_ bytes: RawSpan, key: Key) -> UInt64 {
         var state = State(key)
         var offset = 0
         while bytes.byteCount &- offset >= 8 {
@@ -27,26 +27,26 @@ enum SipHash {
     }
 
     private struct State {
-        var a: UInt64
-        var b: UInt64
-        var c: UInt64
-        var d: UInt64
+        package var a: UInt64
+        package var b: UInt64
+        package var c: UInt64
+        package var d: UInt64
 
-        init(_ key: Key) {
+        package init(_ key: Key) {
             a = key.low ^ 0x736F_6D65_7073_6575
             b = key.high ^ 0x646F_7261_6E64_6F6D
             c = key.low ^ 0x6C79_6765_6E65_7261
             d = key.high ^ 0x7465_6462_7974_6573
         }
 
-        mutating func absorb(_ word: UInt64) {
+        package mutating func absorb(_ word: UInt64) {
             d ^= word
             round()
             round()
             a ^= word
         }
 
-        mutating func finish() -> UInt64 {
+        package mutating func finish() -> UInt64 {
             c ^= 0xFF
             for _ in 0..<4 { round() }
             return a ^ b ^ c ^ d

@@ -1,15 +1,15 @@
 /// A superblock and where it was found: the group tells where its descriptors are.
-struct SuperblockSource {
-    let superblock: Superblock
+package struct SuperblockSource {
+    package let superblock: Superblock
     /// 0 for the primary copy.
-    let group: GroupNumber
+    package let group: GroupNumber
     /// Where it starts, in bytes.
-    let byteOffset: UInt64
+    package let byteOffset: UInt64
 
     private static let blockSizes = (10...16).map { 1 << $0 }
 
     /// Finds the superblock that the options ask for.
-    static func find(
+    package static func find(
         on device: any BlockDevice, options: OpenOptions
     ) throws(Ext4Error) -> SuperblockSource {
         switch options.superblock {
@@ -33,7 +33,7 @@ struct SuperblockSource {
     }
 
     /// Reads the same copy once more, from a device with the journal applied.
-    func read(
+    package func read(
         again device: any BlockDevice, options: OpenOptions
     ) throws(Ext4Error) -> SuperblockSource {
         try Self.read(device, at: byteOffset, group: group, options)

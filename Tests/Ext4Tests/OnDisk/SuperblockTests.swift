@@ -70,7 +70,7 @@ struct SuperblockBytes {
         case "s_blocks_count": bytes[Layout.blocksCountLow] = UInt32(value)
         case "s_inodes_count": bytes[Layout.inodesCount] = UInt32(value)
         case "s_first_ino": bytes[Layout.firstInode] = UInt32(value)
-        default: bytes[Layout.reservedDescriptorBlocks] = UInt16(value)
+        default: bytes[Layout.reservedDescriptors] = UInt16(value)
         }
         let error = #expect(throws: Ext4Error.self) { try bytes.parse() }
         guard case .corrupt(let corruption) = error,
