@@ -16,6 +16,7 @@ let package = Package(
     platforms: [.macOS(.v26)],
     products: [
         .library(name: "Ext4", targets: ["Ext4"]),
+        .library(name: "Ext4Check", targets: ["Ext4Check"]),
         .library(name: "Ext4Host", targets: ["Ext4Host"]),
         .executable(name: "ext4", targets: ["Ext4Command"]),
     ],
@@ -28,6 +29,9 @@ let package = Package(
         .target(name: "CCRC32C"),
         .target(name: "CMonitor"),
         .target(name: "Ext4", dependencies: ["CCRC32C", "CMonitor"], swiftSettings: settings),
+
+        // What holds a volume to the rules of the format.
+        .target(name: "Ext4Check", dependencies: ["Ext4"], swiftSettings: settings),
 
         // The doors to an operating system.
         .systemLibrary(
@@ -63,7 +67,7 @@ let package = Package(
         .executableTarget(
             name: "Ext4Command",
             dependencies: [
-                "Ext4", "Ext4Host", "Ext4Mount",
+                "Ext4", "Ext4Check", "Ext4Host", "Ext4Mount",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),

@@ -27,6 +27,7 @@ enum KernelStructures {
     /// Members that the headers call by a name of their own; a `_lo` at the end needs no line.
     static let renamedMembers = [
         "s_free_blocks_count_hi": "s_free_blocks_hi",
+        "i_obso_faddr": "i_faddr",
         "osd2.linux2.l_i_blocks_high": "osd2.linux2.l_i_blocks_hi",
     ]
 

@@ -54,6 +54,18 @@ package struct AttributeList: Sendable {
         package var hasAttributeInodes: Bool
         /// The volume's seed; nil where checksums are not in use or not wanted.
         package var checksumSeed: UInt32?
+
+        /// What the rules for entries depend on.
+        package init(
+            owner: InodeNumber?, inodeCount: UInt32, firstInode: UInt32,
+            hasAttributeInodes: Bool, checksumSeed: UInt32?
+        ) {
+            self.owner = owner
+            self.inodeCount = inodeCount
+            self.firstInode = firstInode
+            self.hasAttributeInodes = hasAttributeInodes
+            self.checksumSeed = checksumSeed
+        }
     }
 
     /// `EXT4_XATTR_SIZE_MAX`.
@@ -76,6 +88,18 @@ package struct AttributeList: Sendable {
     ) throws(Ext4Error) {
         header = try XAttrBlockHeader(
             parsing: bytes, at: number, checksumSeed: context.checksumSeed)
+        place = Corruption.Place(inode: context.owner, block: number)
+        entries = try Self.entries(
+            in: bytes, firstEntry: XAttrBlockHeader.Layout.size, valueBase: 0, context, place)
+    }
+
+    /// Reads the entries of the attribute block `bytes`, whatever its header says.
+    ///
+    /// - Throws: `Ext4Error.corrupt` when they break a rule.
+    package init(
+        parsingBlockEntries bytes: RawSpan, at number: BlockNumber, _ context: Context
+    ) throws(Ext4Error) {
+        header = nil
         place = Corruption.Place(inode: context.owner, block: number)
         entries = try Self.entries(
             in: bytes, firstEntry: XAttrBlockHeader.Layout.size, valueBase: 0, context, place)

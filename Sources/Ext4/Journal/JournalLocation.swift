@@ -4,6 +4,12 @@ package struct JournalLocation: Hashable, Sendable {
     package struct Run: Hashable, Sendable {
         package let firstBlock: BlockNumber
         package let count: UInt64
+
+        /// `count` blocks from `firstBlock` on.
+        package init(firstBlock: BlockNumber, count: UInt64) {
+            self.firstBlock = firstBlock
+            self.count = count
+        }
     }
 
     /// A run and what comes before it.
@@ -100,4 +106,11 @@ package struct JournalledVolume: Hashable, Sendable {
     package let blockSize: Int
     package let blocksCount: UInt64
     package let firstDataBlock: UInt64
+
+    /// What of a volume matters to a journal.
+    package init(blockSize: Int, blocksCount: UInt64, firstDataBlock: UInt64) {
+        self.blockSize = blockSize
+        self.blocksCount = blocksCount
+        self.firstDataBlock = firstDataBlock
+    }
 }

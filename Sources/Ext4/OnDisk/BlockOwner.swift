@@ -4,4 +4,10 @@ package struct BlockOwner: Hashable, Sendable {
     package let inode: InodeNumber
     /// The seed of all its checksums: of the volume, its number and its generation.
     package let checksumSeed: UInt32
+
+    /// Blocks of `inode`, whose checksums start from `checksumSeed`.
+    package init(inode: InodeNumber, checksumSeed: UInt32) {
+        self.inode = inode
+        self.checksumSeed = checksumSeed
+    }
 }

@@ -24,6 +24,7 @@ package struct InodeRecord: Sendable {
         package static let generation = Field<UInt32>.le(0x64)  // i_generation
         package static let fileACLLow = Field<UInt32>.le(0x68)  // i_file_acl_lo
         package static let sizeHigh = Field<UInt32>.le(0x6C)  // i_size_high
+        package static let fragmentBlock = Field<UInt32>.le(0x70)  // i_obso_faddr
         package static let blocksHigh = Field<UInt16>.le(0x74)  // osd2.linux2.l_i_blocks_high
         package static let fileACLHigh = Field<UInt16>.le(0x76)  // osd2.linux2.l_i_file_acl_high
         package static let userIDHigh = Field<UInt16>.le(0x78)  // osd2.linux2.l_i_uid_high

@@ -5,6 +5,12 @@ package struct BlockRange: Hashable, Sendable {
     /// How many they are.
     package let count: UInt64
 
+    /// `count` blocks from `start` on.
+    package init(start: BlockNumber, count: UInt64) {
+        self.start = start
+        self.count = count
+    }
+
     /// The block behind the last one.
     package var end: BlockNumber { start.advanced(by: count) }
 

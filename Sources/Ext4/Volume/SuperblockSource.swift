@@ -84,7 +84,7 @@ package struct SuperblockSource {
     }
 
     /// The first good backup at the places where `mke2fs` puts them, or nil.
-    private static func search(
+    package static func search(
         _ device: any BlockDevice, _ options: OpenOptions
     ) -> SuperblockSource? {
         for size in blockSizes {
