@@ -1,20 +1,19 @@
 // A FUSE file system that does next to nothing: names, attributes and contents in memory, no
 // permission of its own, no disk. What it costs is what FUSE costs, so it is the floor under every
-// FUSE file system. It asks the kernel for what `ext4 mount` asks for, and one thread serves it.
+// FUSE file system. It asks the kernel for what `ext4 mount` asks for, and one request at a
+// time is served, by whichever thread takes it.
 //
-//   emptyfs [--writeback] [--mknod] [--sleep] DIRECTORY      until DIRECTORY is unmounted
+//   emptyfs [--writeback] [--mknod] DIRECTORY      until DIRECTORY is unmounted
 //
 //   --writeback   the kernel collects writes and sends them later, in large pieces
 //   --mknod       refuse CREATE, so that the kernel sends MKNOD and there is no RELEASE
-//   --sleep       sleep at once when there is no request, instead of looking for 50 us
 
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 314
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
-#include <poll.h>
-#include <sched.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +24,7 @@
 
 // For ever: nobody else changes anything.
 #define FOREVER 1e15
-#define LOOK_NS 50000
+enum { THREADS = 8 };
 
 struct name;
 
@@ -56,7 +55,7 @@ static fuse_ino_t *unused;
 static size_t unused_count, unused_room;
 static struct name **table;
 static size_t table_size = 1 << 21;
-static bool wants_writeback, refuses_create, sleeps_at_once;
+static bool wants_writeback, refuses_create;
 
 // MARK: Nodes and names
 
@@ -530,42 +529,33 @@ static const struct fuse_lowlevel_ops operations = {
 
 // MARK: The loop
 
-static int64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000ll + time.tv_nsec;
-}
+static pthread_mutex_t work = PTHREAD_MUTEX_INITIALIZER;
 
-// Looks for the next request for a moment before it sleeps, as `ext4 mount` does: a processor that
-// sleeps takes longer to wake than the client takes to ask again.
-static void serve(struct fuse_session *session)
+static void *serve_some(void *argument)
 {
-    int descriptor = fuse_session_fd(session);
-    if (!sleeps_at_once) fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+    struct fuse_session *session = argument;
     struct fuse_buf buffer = { .mem = NULL };
-    int64_t start = now(), look_again = 0;
     while (!fuse_session_exited(session)) {
         int size = fuse_session_receive_buf(session, &buffer);
         if (size == -EINTR) continue;
-        if (size == -EAGAIN) {
-            int64_t before = now();
-            if (before >= look_again && before - start < LOOK_NS) {
-                sched_yield();
-                // Somebody else took the processor: leave it to them for a while.
-                if (now() - before > 15000) look_again = before + 50000000;
-                continue;
-            }
-            struct pollfd watched = { .fd = descriptor, .events = POLLIN };
-            poll(&watched, 1, -1);
-            start = now();
-            continue;
-        }
         if (size <= 0) break;
+        pthread_mutex_lock(&work);
         fuse_session_process_buf(session, &buffer);
-        start = now();
+        pthread_mutex_unlock(&work);
     }
+    fuse_session_exit(session);
     free(buffer.mem);
+    return NULL;
+}
+
+// Several threads wait for requests, as those of `ext4 mount` do; one at a time works.
+static void serve(struct fuse_session *session)
+{
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        if (pthread_create(&threads[i], NULL, serve_some, session)) exit(1);
+    }
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
 }
 
 int main(int count, char **words)
@@ -574,12 +564,11 @@ int main(int count, char **words)
     for (int i = 1; i < count; i++) {
         if (!strcmp(words[i], "--writeback")) wants_writeback = true;
         else if (!strcmp(words[i], "--mknod")) refuses_create = true;
-        else if (!strcmp(words[i], "--sleep")) sleeps_at_once = true;
         else if (words[i][0] == '-' || directory) return 2;
         else directory = words[i];
     }
     if (!directory) {
-        fprintf(stderr, "usage: emptyfs [--writeback] [--mknod] [--sleep] DIRECTORY\n");
+        fprintf(stderr, "usage: emptyfs [--writeback] [--mknod] DIRECTORY\n");
         return 2;
     }
     table = calloc(table_size, sizeof *table);

@@ -1,6 +1,7 @@
 internal import CFuse3
 public import Ext4
 internal import Glibc
+internal import Synchronization
 
 // A volume at a mount point, from mount(2) to the end of the process's part in it.
 //
@@ -67,7 +68,7 @@ public final class Mount {
     /// - Parameter whenReady: called once the kernel takes requests.
     public func serve(whenReady: () -> Void = {}) throws(MountFailure) {
         let signals = Self.blockSignals()
-        let loop = try unsafe SessionLoop(session: session, fuse: fuse)
+        let loop = unsafe SessionLoop(session: session, fuse: fuse)
         guard loop.serveFirst() else {
             unsafe fuse_session_unmount(fuse)
             throw MountFailure("the kernel ended the session at its first request")
@@ -82,7 +83,7 @@ public final class Mount {
         let signal = threads.waitForEnd(orOneOf: signals)
         if let signal { log(.info, "signal \(signal): unmounting \(mountPoint)") }
         loop.stop()
-        threads.join()
+        threads.end()
         clock?.stop()
         // Closes the connection first, so a user of the mount cannot hold the end up.
         unsafe fuse_session_unmount(fuse)
@@ -160,11 +161,16 @@ private final class WorkerThreads {
     /// Sent to the waiting thread when a worker finds that the session has ended.
     static let endSignal = SIGUSR1
 
-    private var threads: [pthread_t] = []
+    /// Sent to a worker that is to leave its sleep.
+    static let wakeSignal = SIGUSR2
 
-    private final class Start {
+    private var threads: [pthread_t] = []
+    private let shared: Shared
+
+    private final class Shared: Sendable {
         let loop: SessionLoop
         let waiting: pthread_t
+        let left = Atomic(0)
         init(_ loop: SessionLoop, waiting: pthread_t) {
             self.loop = loop
             self.waiting = waiting
@@ -172,15 +178,26 @@ private final class WorkerThreads {
     }
 
     init(_ loop: SessionLoop, count: Int) {
+        // Without a handler the signal would end the process; with one it ends a `read`. Who started
+        // this process may have blocked it.
+        var action = sigaction()
+        unsafe action.__sigaction_handler.sa_handler = { _ in }
+        unsafe sigaction(Self.wakeSignal, &action, nil)
+        var wake = sigset_t()
+        unsafe sigemptyset(&wake)
+        unsafe sigaddset(&wake, Self.wakeSignal)
+        unsafe pthread_sigmask(SIG_UNBLOCK, &wake, nil)
+        shared = Shared(loop, waiting: pthread_self())
         for _ in 0..<count {
-            let start = unsafe Unmanaged.passRetained(Start(loop, waiting: pthread_self()))
+            let start = unsafe Unmanaged.passRetained(shared)
             var thread = pthread_t()
             let failed = unsafe pthread_create(
                 &thread, nil,
                 { start in
                     guard let start = unsafe start else { return nil }
-                    let taken = unsafe Unmanaged<Start>.fromOpaque(start).takeRetainedValue()
+                    let taken = unsafe Unmanaged<Shared>.fromOpaque(start).takeRetainedValue()
                     taken.loop.run()
+                    taken.left.add(1, ordering: .acquiringAndReleasing)
                     pthread_kill(taken.waiting, WorkerThreads.endSignal)
                     return nil
                 }, start.toOpaque())
@@ -200,7 +217,13 @@ private final class WorkerThreads {
         return signal == Self.endSignal ? nil : signal
     }
 
-    func join() {
+    /// Waits until every thread has left the loop, which has been told to stop.
+    func end() {
+        // A signal that comes before its thread sleeps in `read` wakes nobody: so again and again.
+        while shared.left.load(ordering: .acquiring) < threads.count {
+            for thread in threads { pthread_kill(thread, Self.wakeSignal) }
+            usleep(1000)
+        }
         for thread in threads { pthread_join(thread, nil) }
         threads = []
     }

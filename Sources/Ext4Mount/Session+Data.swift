@@ -9,15 +9,11 @@ internal import Glibc
 // measured: it takes as long for 1 GiB in requests of 1 MiB, and more processor time.
 
 extension Session {
-    /// From how many bytes on a read is taken to last: others shall be served meanwhile.
-    private static let longRead = 64 * 1024
-
     func read(
         _ request: fuse_req_t, _ node: fuse_ino_t, size: Int, at offset: off_t
     ) throws(Ext4Error) {
         guard offset >= 0 else { throw .invalidArgument }
         let inode = try inode(ofNode: node)
-        if size >= Self.longRead { Worker.current?.handOver() }
         let buffer = try unsafe Worker.buffer(of: size)
         var bytes = unsafe buffer.mutableBytes
         let count = try volume.read(inode, at: UInt64(offset), into: &bytes)
@@ -83,7 +79,6 @@ extension Session {
     ) throws(Ext4Error) {
         guard offset >= 0 else { throw .invalidArgument }
         let inode = try inode(ofNode: node)
-        if bytes.count >= Self.longRead { Worker.current?.handOver() }
         try volume.write(
             unsafe bytes.bytes, to: inode, at: UInt64(offset),
             dropsPrivileges: Worker.current?.dropsPrivileges ?? false,
@@ -105,19 +100,17 @@ extension Session {
             case 0x20 where !keepsSize: .insert  // FALLOC_FL_INSERT_RANGE
             default: throw .notSupported
             }
-        Worker.current?.handOver()
         try volume.change(
             change, of: try inode(ofNode: node), at: UInt64(offset), count: UInt64(count),
             by: unsafe Self.credentials(of: request))
         unsafe fuse_reply_err(request, 0)
     }
 
-    /// Makes a file durable. Others are served meanwhile.
+    /// Makes a file durable.
     private func sync(
         _ request: fuse_req_t, _ node: fuse_ino_t, dataOnly: Bool
     ) throws(Ext4Error) {
         let inode = try inode(ofNode: node)
-        Worker.current?.handOver()
         try volume.sync(inode, dataOnly: dataOnly)
         unsafe fuse_reply_err(request, 0)
     }

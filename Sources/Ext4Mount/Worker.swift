@@ -2,43 +2,26 @@ internal import CFuse3
 internal import Ext4
 internal import Glibc
 
-/// What one thread of a session loop has for itself: its buffers, its present request, and whether
-/// it is the reader.
+/// What one thread of a session loop has for itself: its buffers and its present request.
 @safe
 final class Worker {
     private let fuse: OpaquePointer
     private let descriptor: Int32
-    private let stopDescriptor: Int32
-    private let baton: Baton
     private let session: Session
     /// The request, in memory that libfuse allocates.
     private var request = unsafe fuse_buf()
     /// Where replies are made.
     private var scratch = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    /// Whether the thread reads the next request too.
-    private(set) var isReader = false
     /// Whether the present request is a write that takes set-id bits away: libfuse does not hand
     /// that on.
     private(set) var dropsPrivileges = false
-    /// How long the thread looks for a request before it sleeps.
-    private var patience = Worker.longestLook
-    /// When the thread may look for requests again.
-    private var lookAgain: Int64 = 0
-
-    /// The longest time to look for a request, in nanoseconds: about what two wake-ups cost.
-    private static let longestLook: Int64 = 50_000
-    private static let shortestLook: Int64 = 5_000
-    /// From how long on giving the processor up means that somebody else took it.
-    private static let longestYield: Int64 = 15_000
-    /// How long the thread does not look for requests on a busy machine.
-    private static let pause: Int64 = 50_000_000
+    private let loop: SessionLoop
 
     init(_ loop: SessionLoop) {
         unsafe fuse = unsafe loop.fuse
         descriptor = loop.descriptor
-        stopDescriptor = loop.stopDescriptor
-        baton = loop.baton
         session = loop.session
+        self.loop = loop
     }
 
     deinit {
@@ -83,29 +66,11 @@ final class Worker {
 
     // MARK: - Requests
 
-    /// Reads and serves requests until there are no more or another thread is the reader.
-    ///
-    /// Returns false when the session has ended.
-    func readAndServe() -> Bool {
-        isReader = true
-        while isReader {
-            guard receive() else { return false }
-            if hasMoreWaiting { handOver() }
-            process()
-        }
-        return true
-    }
-
     /// Serves one request.
     func serveOne() -> Bool {
         guard receive() else { return false }
         process()
         return true
-    }
-
-    /// Lets another thread read on, because this one may be busy for a while.
-    func handOver() {
-        if isReader, baton.pass() { isReader = false }
     }
 
     private func process() {
@@ -139,53 +104,13 @@ final class Worker {
 
     /// Waits for the next request; false when there will be none.
     private func receive() -> Bool {
-        let start = Self.now
         while true {
             switch unsafe fuse_session_receive_buf(fuse, &request) {
             case 1...: return true
-            case -EINTR: continue
-            case -EAGAIN: break
+            // A request that was taken back, or the signal that ends the loop.
+            case -EINTR, -EAGAIN: if loop.isStopped { return false }
             default: return false
             }
-            let now = Self.now
-            if now - start < patience {
-                sched_yield()
-                // Somebody else wanted the processor. It is theirs, and for a while it stays so.
-                if Self.now - now > Self.longestYield {
-                    patience = 0
-                    lookAgain = now + Self.pause
-                }
-                continue
-            }
-            guard sleepUntilReadable() else { return false }
-            // It was worth looking, or would have been, when the request came soon.
-            let end = Self.now
-            patience = end - start < 2 * Self.longestLook ? Self.longestLook : patience / 2
-            if patience < Self.shortestLook || end < lookAgain { patience = 0 }
         }
-    }
-
-    /// Sleeps until there is a request; false when the loop is to end.
-    private func sleepUntilReadable() -> Bool {
-        var watched = (
-            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: stopDescriptor, events: Int16(POLLIN), revents: 0)
-        )
-        let ready = unsafe withUnsafeMutableBytes(of: &watched) { watched in
-            unsafe poll(watched.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, -1)
-        }
-        return ready < 0 || watched.1.revents == 0
-    }
-
-    /// Whether the kernel has another request already.
-    private var hasMoreWaiting: Bool {
-        var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return unsafe poll(&watched, 1, 0) > 0 && watched.revents & Int16(POLLIN) != 0
-    }
-
-    private static var now: Int64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 }
