@@ -47,7 +47,7 @@ let package = Package(
         .target(
             name: "Ext4Mount",
             dependencies: [
-                "Ext4", "Ext4Host", "CFuse3",
+                "Ext4", "Ext4Host", "CFuse3", "CLinux",
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),
 

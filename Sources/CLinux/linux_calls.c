@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "linux_calls.h"
 
+#include <malloc.h>
 #include <locale.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -54,4 +55,12 @@ void *linux_locale_utf8(void) {
 
 void linux_locale_restore(void *previous) {
     if (previous) uselocale((locale_t)previous);
+}
+
+void linux_keep_freed_memory(size_t kept, size_t ahead, int arenas)
+{
+    mallopt(M_TRIM_THRESHOLD, (int)kept);
+    mallopt(M_MMAP_THRESHOLD, (int)kept);
+    mallopt(M_TOP_PAD, (int)ahead);
+    mallopt(M_ARENA_MAX, arenas);
 }

@@ -1,4 +1,5 @@
 internal import CFuse3
+internal import CLinux
 public import Ext4
 internal import Glibc
 internal import Synchronization
@@ -74,6 +75,9 @@ public final class Mount {
             throw MountFailure("the kernel ended the session at its first request")
         }
         ReadAhead.raise(at: mountPoint)
+        // Each commit takes and gives some hundred KiB. By default that goes back to the system and
+        // is asked for anew each time: two calls, and a fault a page.
+        linux_keep_freed_memory(4 << 20, 1 << 20, 1)
         let clock =
             volume.isWritable
             ? try CommitClock(volume, seconds: options.commitInterval, log: log) : nil

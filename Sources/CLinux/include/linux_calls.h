@@ -26,4 +26,8 @@ long linux_next_hole(int fd, long from);
 void *linux_locale_utf8(void);
 void linux_locale_restore(void *previous);
 
+// Makes malloc keep up to so many bytes that are free at an arena's end, take so many more than
+// needed when it grows, and have at most so many arenas.
+void linux_keep_freed_memory(size_t kept, size_t ahead, int arenas);
+
 #endif

@@ -89,6 +89,10 @@ final class CacheShard: Sendable {
         /// began to read it: what was read before must not come in any more.
         var epoch: UInt64 = 0
 
+        /// A block goes round the main queue 3 times before it leaves: with four times as many steps
+        /// a block, a cache that is too large shrinks.
+        private static let stepsPerBlock = 16
+
         init(budget: Int) { self.budget = budget }
 
         mutating func add(_ buffer: Buffer) {
@@ -101,10 +105,13 @@ final class CacheShard: Sendable {
             }
         }
 
-        /// Evicts until one more fits, or until every buffer was found to be in use.
+        /// Evicts until one more fits, or until some buffers were found to be in use.
+        ///
+        /// How many are looked at is bounded, for a transaction may hold nearly all of them, and
+        /// going through them for each block that is added would take time without end. The cache is
+        /// larger than its budget then; the next calls look further on and take it back.
         mutating func makeRoom() {
-            // Each step moves one block on; a block goes round the main queue 3 times at most.
-            var steps = 4 &* (small.count &+ main.count)
+            var steps = Self.stepsPerBlock
             while buffers.count >= budget, steps > 0 {
                 steps &-= 1
                 if small.count > budget / 10 || main.isEmpty {
