@@ -203,7 +203,11 @@ extension Volume {
         guard let writing else { return }
         if let failure = writing.journal.failure { throw failure }
         for inode in inodes.kept {
-            try inode.lock.exclusive { () throws(Ext4Error) in try free(inode) }
+            try inode.lock.exclusive { () throws(Ext4Error) in
+                // It may have got a name since.
+                guard inode.linkCount == 0 else { return }
+                try free(inode)
+            }
         }
         writing.windows.removeAll()
         try writing.journal.close()
