@@ -146,7 +146,9 @@ extension Volume {
                 case .hole:
                     let range: BlockRange
                     do throws(Ext4Error) {
-                        range = try reserve(found, for: inode, attributes, after: placed, spender)
+                        let isEmpty = attributes.blocks512 == 0 && placed.isEmpty
+                        let goal = isEmpty ? nil : try goal(before: found, of: inode, placed)
+                        range = try reserve(found, for: inode, attributes, near: goal, spender)
                     } catch {
                         // What has found room is written before the failure is told.
                         guard error == .noSpace, block > piece.firstBlock else { throw error }
@@ -217,15 +219,16 @@ extension Volume {
     // MARK: Places
 
     /// Sets blocks aside for the start of `hole`.
+    ///
+    /// - Parameter place: where they would best be; nil for the first ones of a file.
     private func reserve(
-        _ hole: BlockRun, for inode: Inode, _ attributes: InodeAttributes, after placed: [BlockRun],
+        _ hole: BlockRun, for inode: Inode, _ attributes: InodeAttributes, near place: BlockNumber?,
         mayCommit: Bool = true, _ spender: Spender
     ) throws(Ext4Error) -> BlockRange {
         let writing = try requireWriting()
         let log2 = UInt64(superblock.blockSizeLog2)
-        let isEmpty = attributes.blocks512 == 0 && placed.isEmpty
-        let goal =
-            isEmpty ? firstGoal(for: inode.number) : try goal(before: hole, of: inode, placed)
+        let isEmpty = place == nil
+        let goal = place ?? firstGoal(for: inode.number)
         let grown = hole.logical.rawValue << log2 >= attributes.size ? attributes.size >> log2 : 0
         let range: BlockRange
         do throws(Ext4Error) {
@@ -256,6 +259,17 @@ extension Volume {
         guard hole.logical.rawValue > 0 else { return firstGoal(for: inode.number) }
         let before = LogicalBlock(hole.logical.rawValue - 1)
         let run = try run(of: inode, at: before).suffix(from: before)
+        return run.range.map { $0.start.advanced(by: 1) } ?? firstGoal(for: inode.number)
+    }
+
+    /// As `goal(before:of:_:)` while the map is being changed: the root that the inode has does not
+    /// fit its nodes then.
+    private func goal(
+        before hole: BlockRun, of inode: Inode, in editor: borrowing MapEditor
+    ) throws(Ext4Error) -> BlockNumber {
+        guard hole.logical.rawValue > 0 else { return firstGoal(for: inode.number) }
+        let before = LogicalBlock(hole.logical.rawValue - 1)
+        let run = try editor.run(at: before).suffix(from: before)
         return run.range.map { $0.start.advanced(by: 1) } ?? firstGoal(for: inode.number)
     }
 
@@ -383,8 +397,10 @@ extension Volume {
                 case .unwritten:
                     try editor.convert(found.logical..<found.end, toWritten: true, in: &handle)
                 case .hole:
+                    let isEmpty = attributes.blocks512 == 0 && added == 0
+                    let goal = isEmpty ? nil : try goal(before: found, of: inode, in: editor)
                     let range = try reserve(
-                        found, for: inode, attributes, after: [], mayCommit: false, spender)
+                        found, for: inode, attributes, near: goal, mayCommit: false, spender)
                     handle.onFailure { _ in writing.blocks.cancel(range) }
                     try writing.blocks.claim(range, in: &handle)
                     run = BlockRun(logical: block, count: range.count, state: .mapped(range.start))
