@@ -40,6 +40,12 @@ fuzz: dependencies-fuzz ## Feed damaged volumes to the engine for FUZZ_SECONDS (
 tsan: dependencies-test ## Run the tests with many threads under the thread sanitizer.
 	@scripts/tsan
 
+.PHONY: soak
+soak: dependencies-test ## Kill the mount's process 1,000 times under writers, and the power as often.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@$(SWIFT) build $(RELEASE) --product ext4-soak
+	@scripts/soak $(SOAK_FAILURES)
+
 .PHONY: check
 check: lint test ## Format lint, build, and `make test`: what a change must pass.
 

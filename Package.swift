@@ -62,6 +62,16 @@ let package = Package(
             name: "ext4-matrix", dependencies: ["Ext4", "Ext4Host", "Ext4Verify", "CHostTree"],
             path: "Tests/Matrix", swiftSettings: settings),
 
+        // Random operations on volumes and on a model of them; volumes starved of their devices.
+        .executableTarget(
+            name: "ext4-model", dependencies: ["Ext4", "Ext4Host", "Ext4Verify", "CHostTree"],
+            path: "Tests/Model", swiftSettings: settings),
+
+        // Kills the process behind a mount, or the power, under writers that keep a ledger.
+        .executableTarget(
+            name: "ext4-soak", dependencies: ["Ext4Verify", "CHostTree"], path: "Tests/Soak",
+            exclude: ["recorder.c"], swiftSettings: settings),
+
         // The command. The target is not called `ext4`: on a file system that ignores case its
         // folder would be the engine's.
         .executableTarget(

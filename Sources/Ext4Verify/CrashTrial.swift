@@ -1,81 +1,30 @@
-@testable import Ext4
-
-/// What a volume looks like at one moment: what a crash may leave is judged by such.
-struct TreeState {
-    struct Node {
-        var type: FileType
-        var mode: UInt16
-        var attributes: [FileName: [UInt8]]
-        var target: [UInt8]
-        var contents: SparseContents
-    }
-
-    var nodes: [InodeNumber: Node] = [:]
-    var paths: [[UInt8]: InodeNumber] = [:]
-
-    init(_ root: ModelNode) { add(root, at: []) }
-
-    private mutating func add(_ node: ModelNode, at path: [UInt8]) {
-        paths[path] = node.number
-        nodes[node.number] = Node(
-            type: node.type, mode: node.mode.rawValue, attributes: node.attributes,
-            target: node.target, contents: node.contents)
-        for (name, child) in node.entries { add(child, at: path + [0x2F] + name.bytes) }
-    }
-
-    /// Reads what a volume has.
-    init(_ volume: Volume) throws(Ext4Error) { try add(try volume.root(), at: [], of: volume) }
-
-    private mutating func add(
-        _ inode: Inode, at path: [UInt8], of volume: Volume
-    ) throws(Ext4Error) {
-        paths[path] = inode.number
-        if nodes[inode.number] == nil {
-            var node = Node(
-                type: inode.type, mode: inode.mode.rawValue, attributes: [:], target: [],
-                contents: SparseContents())
-            for attribute in try volume.extendedAttributes(of: inode) {
-                node.attributes[attribute.name] = attribute.value
-            }
-            switch inode.type {
-            case .regular:
-                node.contents.write(try volume.contents(of: inode), at: 0)
-            case .symlink: node.target = try volume.symlinkTarget(of: inode)
-            default: break
-            }
-            nodes[inode.number] = node
-        }
-        guard inode.isDirectory else { return }
-        for entry in try volume.entries(of: inode) {
-            if entry.name == "." || entry.name == ".." { continue }
-            if path.isEmpty, entry.name == "lost+found" { continue }
-            try add(
-                volume.lookup(entry.name, in: inode), at: path + [0x2F] + entry.name.bytes,
-                of: volume)
-        }
-    }
-}
+package import Ext4
 
 /// A workload on a device that remembers every write, with the states that it went through; and
 /// the judge of what a crash left.
-final class CrashTrial {
-    let device: TestDevice
-    let start: TestDevice
-    let workload: Workload
+package final class CrashTrial {
+    /// Where the workload runs.
+    package let device: FaultyDevice
+    /// The device as it was before.
+    package let start: FaultyDevice
+    package let workload: Workload
     private var states: [(event: Int, state: TreeState)] = []
     /// Which state was durable at which event: as a whole, or one file's contents.
     private var syncs: [(event: Int, state: Int, number: InodeNumber?)] = []
 
-    init(_ device: TestDevice, options: OpenOptions, clock: Workload.Clock, seed: UInt64) throws {
+    /// Opens the volume on `device`, and remembers everything from now on.
+    package init(
+        _ device: FaultyDevice, options: OpenOptions, clock: Workload.Clock, seed: UInt64
+    ) throws(Ext4Error) {
         self.device = device
-        start = TestDevice(copyOf: device)
+        start = FaultyDevice(copyOf: device)
         device.startRecording()
         workload = try Workload(
             Volume.open(device, options: options), clock: clock, seed: seed)
         workload.hasFarOffsets = false
         workload.weightLimit = 1 << 20
         workload.onState = { [unowned self] in
-            states.append((self.device.eventCount, TreeState(workload.root)))
+            states.append((self.device.eventCount, TreeState(workload.model.root)))
         }
         workload.onSync = { [unowned self] node in
             // The call changed nothing: the last state, from before it, is the one.
@@ -84,7 +33,8 @@ final class CrashTrial {
         syncs.append((device.eventCount, 0, nil))
     }
 
-    func run(_ count: Int) {
+    /// Runs steps, with a call that makes something durable after some of them.
+    package func run(_ count: Int) {
         for _ in 0..<count where workload.isRunning {
             workload.run(1)
             guard workload.isRunning, workload.random.chance(25) else { continue }
@@ -98,12 +48,12 @@ final class CrashTrial {
     }
 
     /// The number of the event from which on the volume was open.
-    var firstEvent: Int { syncs[0].event }
+    package var firstEvent: Int { syncs[0].event }
 
     /// What is wrong with what `found` holds after a crash behind `event` events; nil for nothing.
     ///
     /// - Parameter spared: an inode of which a failed operation left nobody knows what.
-    func judge(
+    package func judge(
         _ found: TreeState, after event: Int, sparing spared: InodeNumber? = nil
     ) -> String? {
         let first = syncs.last { $0.event <= event && $0.number == nil }?.state ?? 0
@@ -170,8 +120,8 @@ final class CrashTrial {
     // MARK: Crashes
 
     /// As the static function, for this trial's device.
-    func forEachCrash(
-        cuts: Int, seed: UInt64, _ body: (TestDevice, _ event: Int) throws -> Bool
+    package func forEachCrash(
+        cuts: Int, seed: UInt64, _ body: (FaultyDevice, _ event: Int) throws -> Bool
     ) rethrows {
         try Self.forEachCrash(
             of: device, from: start, after: firstEvent, cuts: cuts, seed: seed, body)
@@ -179,9 +129,9 @@ final class CrashTrial {
 
     /// Calls `body` with devices as crashes may leave them, until it returns false: at `cuts`
     /// places, of which about half are just before a flush.
-    static func forEachCrash(
-        of device: TestDevice, from start: TestDevice, after firstEvent: Int, cuts: Int,
-        seed: UInt64, _ body: (TestDevice, _ event: Int) throws -> Bool
+    package static func forEachCrash(
+        of device: FaultyDevice, from start: FaultyDevice, after firstEvent: Int, cuts: Int,
+        seed: UInt64, _ body: (FaultyDevice, _ event: Int) throws -> Bool
     ) rethrows {
         var random = Randomness(seed)
         let events = device.events
@@ -195,11 +145,11 @@ final class CrashTrial {
         while chosen.count < min(cuts, events.count - firstEvent) {
             chosen.insert(firstEvent + random.below(events.count - firstEvent))
         }
-        let durable = TestDevice(copyOf: start)
+        let durable = FaultyDevice(copyOf: start)
         var pending: [Int: [ArraySlice<UInt8>]] = [:]
         for (index, event) in events.enumerated() {
             if chosen.contains(index) {
-                let image = TestDevice(copyOf: durable)
+                let image = FaultyDevice(copyOf: durable)
                 choose(pending, on: image, &random)
                 guard try body(image, index) else { return }
             }
@@ -220,7 +170,7 @@ final class CrashTrial {
 
     /// Of the sectors that no flush made durable, any may be there, in any version.
     private static func choose(
-        _ pending: [Int: [ArraySlice<UInt8>]], on image: TestDevice, _ random: inout Randomness
+        _ pending: [Int: [ArraySlice<UInt8>]], on image: FaultyDevice, _ random: inout Randomness
     ) {
         let mode = random.below(4)
         for (offset, versions) in pending.sorted(by: { $0.key < $1.key }) {
@@ -234,21 +184,13 @@ final class CrashTrial {
         }
     }
 
-    /// What is wrong with what the next mount, or `e2fsck -p`, makes of `image`; nil for nothing.
-    func complaint(
-        about image: TestDevice, _ options: OpenOptions, after event: Int, byE2fsck: Bool,
-        sparing spared: InodeNumber? = nil
-    ) throws -> String? {
-        var image = image
-        if byE2fsck {
-            let scratch = try Scratch()
-            let path = scratch.path("image")
-            try image.save(to: path)
-            // `-p` goes on only where nothing is lost by it; 1 tells that it did something.
-            let (status, output) = try runShell("e2fsck -fp $1 2>&1", [path])
-            guard status <= 1 else { return "e2fsck -fp: \(status): \(output)" }
-            image = try TestDevice(path: path)
-        }
+    /// What is wrong with what the next mount makes of `image`; nil for nothing.
+    ///
+    /// - Parameter check: what somebody else says of the volume afterwards.
+    package func complaint(
+        about image: FaultyDevice, _ options: OpenOptions, after event: Int,
+        sparing spared: InodeNumber? = nil, check: (FaultyDevice) throws -> String?
+    ) rethrows -> String? {
         do throws(Ext4Error) {
             let volume = try Volume.open(image, options: options)
             let found = try TreeState(volume)
@@ -257,6 +199,6 @@ final class CrashTrial {
         } catch {
             return "recovery: \(error)"
         }
-        return try TestImage.complaints(about: image)
+        return try check(image)
     }
 }

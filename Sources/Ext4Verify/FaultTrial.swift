@@ -1,30 +1,52 @@
-@testable import Ext4
+package import Ext4
 
 /// A workload on a device of which one request fails, or all from one on.
-struct FaultTrial {
-    /// A sound volume to start from.
-    let base: TestDevice
-    var options: (Workload.Clock) -> OpenOptions = { Workload.options($0) }
-    var operations = 60
+package struct FaultTrial {
+    /// How it went.
+    package struct Outcome {
+        /// What is wrong with what the failure left; nil for nothing.
+        package var complaint: String?
+        /// Whether the request that should fail came at all.
+        package var came: Bool
+        /// Whether an operation failed; a failure of what is written later need not show in one.
+        package var wasTold: Bool
+        /// Whether the volume was given up.
+        package var wasGivenUp: Bool
+    }
 
-    /// What is wrong with what the failure leaves; nil for nothing.
-    ///
-    /// - Returns: also whether the request that should fail came at all.
-    func complaint(of fault: TestDevice.Fault, seed: UInt64) throws -> (text: String?, came: Bool) {
-        let device = TestDevice(copyOf: base)
+    /// A sound volume to start from.
+    package let base: FaultyDevice
+    package var options: (Workload.Clock) -> OpenOptions = { Workload.options($0) }
+    /// How many operations there are, and how many go on after a failure that was survived.
+    package var operations = 60
+    /// What somebody else says of a volume.
+    package let check: (FaultyDevice) throws -> String?
+
+    package init(base: FaultyDevice, check: @escaping (FaultyDevice) throws -> String?) {
+        self.base = base
+        self.check = check
+    }
+
+    /// Runs the workload of that seed.
+    package func run(_ fault: FaultyDevice.Fault, seed: UInt64) throws -> Outcome {
+        let device = FaultyDevice(copyOf: base)
         let clock = Workload.Clock()
         let options = options(clock)
         let trial = try CrashTrial(device, options: options, clock: clock, seed: seed)
-        trial.workload.toleratesFailure = true
+        let workload = trial.workload
+        workload.toleratesFailure = true
         device.setFault(fault)
         trial.run(operations)
-        let came = device.hasFailed
+        var outcome = Outcome(
+            came: device.hasFailed, wasTold: workload.failure != nil,
+            wasGivenUp: !workload.volume.isWritable)
         let text = try judge(trial, device, options)
-        return (text.map { "\(fault): \($0)\n\(trial.workload.report)" }, came)
+        outcome.complaint = text.map { "\(fault), seed \(seed): \($0)\n\(workload.report)" }
+        return outcome
     }
 
     private func judge(
-        _ trial: CrashTrial, _ device: TestDevice, _ options: OpenOptions
+        _ trial: CrashTrial, _ device: FaultyDevice, _ options: OpenOptions
     ) throws -> String? {
         let workload = trial.workload
         guard workload.surprises.isEmpty else { return "a surprise" }
@@ -40,8 +62,8 @@ struct FaultTrial {
                 return text
             }
         }
-        device.setFault(nil)
-        let event = device.eventCount
+        // The device recovers before the volume is closed, or stays as it is: both must be right.
+        if device.count(of: .write) % 2 == 0 { device.setFault(nil) }
         workload.toleratesFailure = true
         workload.releaseAll()
         do throws(Ext4Error) {
@@ -50,10 +72,20 @@ struct FaultTrial {
             guard error.isOfDevice else { return "close: \(error)" }
         }
         guard workload.surprises.isEmpty else { return "a surprise at the end" }
-        _ = event
-        return try trial.complaint(
-            about: TestDevice(copyOf: device), options, after: device.eventCount, byE2fsck: false,
-            sparing: spared)
+        if let text = try trial.complaint(
+            about: FaultyDevice(copyOf: device), options, after: device.eventCount,
+            sparing: spared, check: check)
+        {
+            return text
+        }
+        // And the power fails too: what no flush made durable may be missing.
+        var text: String?
+        trial.forEachCrash(cuts: 2, seed: UInt64(device.eventCount)) { image, event in
+            text = trial.complaint(
+                about: image, options, after: event, sparing: spared, check: { _ in nil })
+            return text == nil
+        }
+        return text.map { "with a power failure: \($0)" }
     }
 
     /// Operations that may be half done when they fail.
@@ -64,7 +96,7 @@ struct FaultTrial {
 
     /// Where the volume can still be used, what failed changed nothing, and the rest goes on.
     private func continueAfter(
-        _ operation: String, _ isAtomic: Bool, _ trial: CrashTrial, _ device: TestDevice
+        _ operation: String, _ isAtomic: Bool, _ trial: CrashTrial, _ device: FaultyDevice
     ) -> String? {
         device.setFault(nil)
         let workload = trial.workload

@@ -1,24 +1,54 @@
-import Foundation
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+package import Ext4
+import Synchronization
 
-@testable import Ext4
-
-/// A device in memory that can keep a record of what is written and flushed, and fail on demand.
+/// A device in memory that fails on demand and can keep a record of what is written and flushed.
 @safe
-final class TestDevice: BlockDevice, @unchecked Sendable {
-    enum Event {
+package final class FaultyDevice: BlockDevice, @unchecked Sendable {
+    /// What the device is asked for.
+    package enum Event {
         case write(offset: Int, bytes: [UInt8])
         case flush
     }
 
-    /// Which request fails, and what comes after.
-    struct Fault {
-        var operation: IOFailure.Operation
-        /// The first request that fails, from 1 on.
-        var number: Int
-        /// Whether all that follow fail too, as with a device that is gone.
-        var isLasting: Bool
-        /// Whether a failing write leaves its first half on the device.
-        var isTorn = false
+    /// Which request fails, how, and what comes after.
+    package struct Fault: Sendable {
+        /// What is the matter with the device.
+        package enum Kind: Hashable, Sendable {
+            /// One request fails.
+            case once
+            /// That request and every later one of any kind fails: the device is gone.
+            case gone
+            /// That write and every later one fails, all else goes on: the device has turned
+            /// read-only (`EROFS`).
+            case readOnly
+            /// That write and every later one to where there was nothing but zeros fails: what the
+            /// device stands on is full (`ENOSPC`).
+            case full
+        }
+
+        /// What the first request that fails asks for.
+        package var operation: IOFailure.Operation
+        /// Its number among those, from 1 on.
+        package var number: Int
+        package var kind: Kind
+        /// Whether some sectors of a write that fails are on the device all the same: which, is
+        /// drawn by this seed.
+        package var tear: UInt64?
+
+        /// Describes a fault.
+        package init(
+            operation: IOFailure.Operation, number: Int, kind: Kind, tear: UInt64? = nil
+        ) {
+            self.operation = operation
+            self.number = number
+            self.kind = kind
+            self.tear = tear
+        }
     }
 
     private struct State {
@@ -27,23 +57,31 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
         var counts: [IOFailure.Operation: Int] = [:]
         var fault: Fault?
         var hasFailed = false
+        var refusals = 0
     }
 
-    let byteCount: UInt64
-    let isReadOnly = false
+    /// What could not be read or written on behalf of a test.
+    package struct FileFailure: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    package let byteCount: UInt64
+    package let isReadOnly = false
     // Guarded by the lock of `state`.
     private let storage: UnsafeMutableRawPointer
-    private let state = Guarded(State())
+    private let state = Mutex(State())
 
-    init(byteCount: Int) {
+    /// A device of zeros.
+    package init(byteCount: Int) {
         self.byteCount = UInt64(byteCount)
-        guard let storage = unsafe calloc(byteCount, 1) else {
+        guard let storage = unsafe calloc(max(byteCount, 1), 1) else {
             preconditionFailure("out of memory")
         }
         unsafe self.storage = storage
     }
 
-    convenience init(copyOf other: TestDevice) {
+    /// A device with the same contents, and no faults.
+    package convenience init(copyOf other: FaultyDevice) {
         self.init(byteCount: Int(other.byteCount))
         other.state.withLock { _ in
             unsafe storage.copyMemory(from: other.storage, byteCount: Int(byteCount))
@@ -51,16 +89,16 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
     }
 
     /// Takes over the contents of a file.
-    convenience init(path: String) throws {
+    package convenience init(path: String) throws(FileFailure) {
         let descriptor = unsafe open(path, O_RDONLY)
-        guard descriptor >= 0 else { throw Failed(description: "open \(path): \(errno)") }
+        guard descriptor >= 0 else { throw FileFailure(description: "open \(path): \(errno)") }
         defer { close(descriptor) }
         let size = Int(lseek(descriptor, 0, SEEK_END))
         self.init(byteCount: size)
         var done = 0
         while done < size {
             let count = unsafe pread(descriptor, storage + done, size - done, off_t(done))
-            guard count > 0 else { throw Failed(description: "read \(path): \(errno)") }
+            guard count > 0 else { throw FileFailure(description: "read \(path): \(errno)") }
             done += count
         }
     }
@@ -68,14 +106,14 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
     deinit { unsafe free(storage) }
 
     /// Writes the contents to a file, with holes where there are zeros.
-    func save(to path: String) throws {
+    package func save(to path: String) throws(FileFailure) {
         let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-        guard descriptor >= 0 else { throw Failed(description: "create \(path): \(errno)") }
+        guard descriptor >= 0 else { throw FileFailure(description: "create \(path): \(errno)") }
         defer { close(descriptor) }
         guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
-            throw Failed(description: "truncate \(path): \(errno)")
+            throw FileFailure(description: "truncate \(path): \(errno)")
         }
-        try state.withLock { (_) throws(Failed) in
+        try state.withLock { (_) throws(FileFailure) in
             let piece = 1 << 16
             for start in stride(from: 0, to: Int(byteCount), by: piece) {
                 let count = min(piece, Int(byteCount) - start)
@@ -84,13 +122,13 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
                     && memcmp(storage + start, storage + start + 8, count - 8) == 0
                 if isZero { continue }
                 guard unsafe pwrite(descriptor, storage + start, count, off_t(start)) == count
-                else { throw Failed(description: "write \(path): \(errno)") }
+                else { throw FileFailure(description: "write \(path): \(errno)") }
             }
         }
     }
 
     /// Changes bytes behind everybody's back.
-    func put(_ bytes: ArraySlice<UInt8>, at offset: Int) {
+    package func put(_ bytes: ArraySlice<UInt8>, at offset: Int) {
         state.withLock { _ in
             unsafe bytes.withUnsafeBytes { source in
                 guard let base = source.baseAddress else { return }
@@ -101,10 +139,12 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
 
     // MARK: Recording and failing
 
-    var events: [Event] { state.withLock { $0.events } }
-    var eventCount: Int { state.withLock { $0.events.count } }
+    /// What was written and flushed since `startRecording`.
+    package var events: [Event] { state.withLock { $0.events } }
+    package var eventCount: Int { state.withLock { $0.events.count } }
 
-    func startRecording() {
+    /// Remembers writes and flushes from now on.
+    package func startRecording() {
         state.withLock { state in
             state.events = []
             state.isRecording = true
@@ -112,80 +152,122 @@ final class TestDevice: BlockDevice, @unchecked Sendable {
     }
 
     /// Lets a request fail, counted from now on.
-    func setFault(_ fault: Fault?) {
+    package func setFault(_ fault: Fault?) {
         state.withLock { state in
             state.fault = fault
             state.counts = [:]
             state.hasFailed = false
+            state.refusals = 0
         }
     }
 
     /// How many requests of a kind there were.
-    func count(of operation: IOFailure.Operation) -> Int {
+    package func count(of operation: IOFailure.Operation) -> Int {
         state.withLock { $0.counts[operation, default: 0] }
     }
 
     /// Whether the request that was to fail came.
-    var hasFailed: Bool { state.withLock { $0.hasFailed } }
+    package var hasFailed: Bool { state.withLock { $0.hasFailed } }
+    /// How many requests failed.
+    package var refusals: Int { state.withLock { $0.refusals } }
 
-    private func fault(of operation: IOFailure.Operation, _ state: inout State) -> Fault? {
-        let count = state.counts[operation, default: 0] + 1
-        state.counts[operation] = count
+    /// The error number of a request that fails, and the fault that it fails of.
+    private func fault(
+        of operation: IOFailure.Operation, at offset: UInt64 = 0, count: Int = 0,
+        _ state: inout State
+    ) -> (errno: Int32, fault: Fault)? {
+        let number = state.counts[operation, default: 0] + 1
+        state.counts[operation] = number
         guard let fault = state.fault else { return nil }
-        if fault.operation == operation,
-            fault.isLasting ? count >= fault.number : count == fault.number
-        {
-            state.hasFailed = true
-            return fault
+        let isFirst = fault.operation == operation && number == fault.number
+        if isFirst { state.hasFailed = true }
+        guard state.hasFailed else { return nil }
+        let code: Int32
+        switch fault.kind {
+        case .once:
+            guard isFirst else { return nil }
+            code = EIO
+        case .gone: code = EIO
+        case .readOnly:
+            guard operation == .write else { return nil }
+            code = EROFS
+        case .full:
+            guard operation == .write, isZero(at: Int(offset), count: count) else { return nil }
+            code = ENOSPC
         }
-        // A device that is gone answers nothing any more.
-        return state.hasFailed && fault.isLasting ? fault : nil
+        state.refusals += 1
+        return (code, fault)
+    }
+
+    private func isZero(at offset: Int, count: Int) -> Bool {
+        unsafe UnsafeRawBufferPointer(start: storage + offset, count: count)
+            .allSatisfy { $0 == 0 }
     }
 
     // MARK: Requests
 
-    func read(at byteOffset: UInt64, into bytes: inout MutableRawSpan) throws(Ext4Error) {
+    package func read(
+        at byteOffset: UInt64, into bytes: inout MutableRawSpan
+    ) throws(Ext4Error) {
         let count = bytes.byteCount
         try checkBounds(.read, at: byteOffset, count: count)
-        let isFailing = state.withLock { state in
-            if fault(of: .read, &state) != nil { return true }
+        let code = state.withLock { state -> Int32? in
+            if let (code, _) = fault(of: .read, &state) { return code }
             unsafe bytes.withUnsafeMutableBytes { target in
                 guard let base = target.baseAddress else { return }
                 unsafe base.copyMemory(from: storage + Int(byteOffset), byteCount: count)
             }
-            return false
+            return nil
         }
-        if isFailing { throw .io(IOFailure(.read, at: byteOffset, count: count, errno: 5)) }
+        if let code {
+            throw .io(IOFailure(.read, at: byteOffset, count: count, errno: code))
+        }
     }
 
-    func write(_ bytes: RawSpan, at byteOffset: UInt64) throws(Ext4Error) {
-        try checkBounds(.write, at: byteOffset, count: bytes.byteCount)
-        let isFailing = state.withLock { state in
-            let fault = fault(of: .write, &state)
-            if let fault, !fault.isTorn { return true }
-            let count = fault == nil ? bytes.byteCount : bytes.byteCount / 1024 * 512
-            unsafe bytes.withUnsafeBytes { source in
-                guard let base = source.baseAddress else { return }
-                unsafe (storage + Int(byteOffset)).copyMemory(from: base, byteCount: count)
-                if state.isRecording {
-                    let copy = unsafe [UInt8](
-                        UnsafeRawBufferPointer(start: base, count: count))
-                    state.events.append(.write(offset: Int(byteOffset), bytes: copy))
-                }
+    package func write(_ bytes: RawSpan, at byteOffset: UInt64) throws(Ext4Error) {
+        let count = bytes.byteCount
+        try checkBounds(.write, at: byteOffset, count: count)
+        let code = state.withLock { state -> Int32? in
+            let fault = fault(of: .write, at: byteOffset, count: count, &state)
+            guard let (code, fault) = fault else {
+                put(bytes, 0..<count, at: Int(byteOffset), &state)
+                return nil
             }
-            return fault != nil
+            guard let tear = fault.tear, count > 512 else { return code }
+            var random = Randomness(tear, step: Int(truncatingIfNeeded: byteOffset))
+            for start in stride(from: 0, to: count, by: 512) where random.chance(50) {
+                put(bytes, start..<min(start + 512, count), at: Int(byteOffset), &state)
+            }
+            return code
         }
-        if isFailing {
-            throw .io(IOFailure(.write, at: byteOffset, count: bytes.byteCount, errno: 5))
+        if let code {
+            throw .io(IOFailure(.write, at: byteOffset, count: count, errno: code))
         }
     }
 
-    func flush() throws(Ext4Error) {
-        let isFailing = state.withLock { state in
-            if fault(of: .flush, &state) != nil { return true }
-            if state.isRecording { state.events.append(.flush) }
-            return false
+    private func put(
+        _ bytes: RawSpan, _ range: Range<Int>, at byteOffset: Int, _ state: inout State
+    ) {
+        unsafe bytes.withUnsafeBytes { source in
+            guard let base = source.baseAddress else { return }
+            let start = unsafe base + range.lowerBound
+            unsafe (storage + byteOffset + range.lowerBound).copyMemory(
+                from: start, byteCount: range.count)
+            if state.isRecording {
+                let copy = unsafe [UInt8](
+                    UnsafeRawBufferPointer(start: start, count: range.count))
+                state.events.append(
+                    .write(offset: byteOffset + range.lowerBound, bytes: copy))
+            }
         }
-        if isFailing { throw .io(IOFailure(.flush, at: 0, count: 0, errno: 5)) }
+    }
+
+    package func flush() throws(Ext4Error) {
+        let code = state.withLock { state -> Int32? in
+            if let (code, _) = fault(of: .flush, &state) { return code }
+            if state.isRecording { state.events.append(.flush) }
+            return nil
+        }
+        if let code { throw .io(IOFailure(.flush, at: 0, count: 0, errno: code)) }
     }
 }

@@ -1,98 +1,78 @@
-import Foundation
+package import Ext4
 
-@testable import Ext4
-
-/// What a file, directory or other object should be.
-final class ModelNode {
-    let number: InodeNumber
-    var mode: FileMode
-    var userID: UInt32
-    var groupID: UInt32
-    var flags: InodeFlags = []
-    var attributes: [FileName: [UInt8]] = [:]
-    var contents = SparseContents()
-    var target: [UInt8] = []
-    var device: DeviceNumber?
-    var modificationTime: Timestamp
-    /// How many names lead here; of a directory, none are counted.
-    var names = 0
-    /// References that the workload has taken.
-    var references: UInt64 = 0
-
-    // Of directories.
-    var entries: [FileName: ModelNode] = [:]
-    weak var parent: ModelNode?
-
-    init(number: InodeNumber, new: NewInode, time: Timestamp) {
-        self.number = number
-        mode = new.mode
-        userID = new.userID
-        groupID = new.groupID
-        target = new.target
-        device = new.device
-        modificationTime = time
-    }
-
-    var type: FileType { mode.type }
-    var isDirectory: Bool { type == .directory }
-
-    /// Whether `other` is this or somewhere above it.
-    func isBelow(_ other: ModelNode) -> Bool {
-        var current: ModelNode? = self
-        while let node = current {
-            if node === other { return true }
-            current = node.parent
-        }
-        return false
-    }
-
-    var linkCount: UInt32 {
-        isDirectory ? UInt32(2 + entries.values.filter(\.isDirectory).count) : UInt32(names)
-    }
-}
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
 
 /// Compares a volume with the model of it.
-struct ModelComparison {
-    let volume: Volume
-    private(set) var differences: [String] = []
-    private(set) var count = 0
+package struct ReferenceComparison {
+    private let volume: Volume
+    package private(set) var differences: [String] = []
 
-    init(_ root: ModelNode, of volume: Volume, orphans: [ModelNode] = []) {
+    /// For single nodes.
+    package init(of volume: Volume) { self.volume = volume }
+
+    /// Compares everything.
+    package init(_ model: ReferenceModel, of volume: Volume) {
         self.volume = volume
-        do {
-            try compare(root, try volume.inode(root.number), path: "")
-            for node in orphans {
-                try compare(node, try volume.inodes.inode(node.number), path: "orphan")
+        compareTree(model.root, path: "")
+        for node in model.orphans { compareTree(node, path: "orphan") }
+    }
+
+    private mutating func compareTree(_ node: ReferenceModel.Node, path: String) {
+        do throws(Ext4Error) {
+            let inode = try volume.inode(node.number)
+            guard differences.count < 20 else { return }
+            try compareAttributes(of: node, inode, path)
+            switch node.type {
+            case .regular: try compareContents(node, inode, path)
+            case .directory:
+                try compareEntries(node, inode, path)
+                for (name, child) in node.entries {
+                    let found = try volume.lookup(name, in: inode)
+                    check("\(path)/\(name)", "inode", child.number, found.number)
+                    compareTree(child, path: "\(path)/\(name)")
+                }
+            default: break
             }
         } catch {
-            differences.append("the comparison failed: \(error)")
+            differences.append("\(path): the comparison failed: \(error)")
         }
     }
-
-    /// For parts.
-    init(of volume: Volume) { self.volume = volume }
 
     private mutating func check<Value: Equatable>(
-        _ path: String, _ what: String, _ expected: Value, _ found: Value
+        _ path: @autoclosure () -> String, _ what: String, _ expected: Value, _ found: Value
     ) {
         if expected != found {
-            differences.append("\(path): \(what): expected \(expected), found \(found)")
+            differences.append("\(path()): \(what): expected \(expected), found \(found)")
         }
     }
 
-    mutating func compare(_ node: ModelNode, _ inode: Inode, path: String) throws {
-        count += 1
-        guard differences.count < 20 else { return }
-        check(path, "number", node.number, inode.number)
-        check(path, "mode", node.mode.rawValue, inode.mode.rawValue)
-        check(path, "owner", node.userID, inode.userID)
-        check(path, "group", node.groupID, inode.groupID)
+    /// Compares what `stat` and `listxattr` show.
+    package mutating func compareAttributes(
+        of node: ReferenceModel.Node, _ inode: Inode, _ path: @autoclosure () -> String
+    ) throws(Ext4Error) {
+        let found = inode.attributes
+        check(path(), "number", node.number, inode.number)
+        check(path(), "mode", node.mode.rawValue, found.mode.rawValue)
+        check(path(), "owner", node.userID, found.userID)
+        check(path(), "group", node.groupID, found.groupID)
         // The root has one more subdirectory, lost+found.
-        check(
-            path, "links", node.linkCount + (inode.number == .root ? 1 : 0), inode.linkCount)
-        check(path, "device", node.device, inode.device)
-        check(path, "flags", node.flags, inode.flags.intersection(Workload.modelledFlags))
-        check(path, "modification time", node.modificationTime, inode.modificationTime)
+        let extra: UInt32 = inode.number == .root ? 1 : 0
+        check(path(), "links", node.linkCount + extra, found.linkCount)
+        check(path(), "device", node.device, found.device)
+        check(path(), "flags", node.flags, found.flags.intersection(ReferenceModel.flags))
+        check(path(), "modification time", node.modificationTime, found.modificationTime)
+        check(path(), "change time", node.changeTime, found.changeTime)
+        if node.creationTime != nil {
+            check(path(), "creation time", node.creationTime, found.creationTime)
+        }
+        if node.type == .regular { check(path(), "size", node.contents.size, found.size) }
+        if node.type == .symlink {
+            check(path(), "target", node.target, try volume.symlinkTarget(of: inode))
+        }
         var attributes: [FileName: [UInt8]] = [:]
         for attribute in try volume.extendedAttributes(of: inode) {
             attributes[attribute.name] = attribute.value
@@ -103,91 +83,89 @@ struct ModelComparison {
                 .map {
                     "\($0) \(node.attributes[$0]?.count ?? -1)/\(attributes[$0]?.count ?? -1)"
                 }
-            differences.append("\(path): attributes differ: \(names.sorted())")
-        }
-        switch node.type {
-        case .regular: try compareContents(node, inode, path)
-        case .symlink:
-            check(path, "target", node.target, try volume.symlinkTarget(of: inode))
-        case .directory: try compareEntries(node, inode, path)
-        default: break
+            differences.append("\(path()): attributes differ: \(names.sorted())")
         }
     }
 
-    private mutating func compareEntries(
-        _ node: ModelNode, _ inode: Inode, _ path: String
-    ) throws {
+    /// Compares what a listing of a directory shows.
+    package mutating func compareEntries(
+        _ node: ReferenceModel.Node, _ inode: Inode, _ path: @autoclosure () -> String
+    ) throws(Ext4Error) {
         var found: [FileName: DirectoryEntry] = [:]
+        found.reserveCapacity(node.entries.count + 3)
         for entry in try volume.entries(of: inode) {
             if found.updateValue(entry, forKey: entry.name) != nil {
-                differences.append("\(path)/\(entry.name): listed twice")
+                differences.append("\(path())/\(entry.name): listed twice")
             }
         }
-        check(path, ".", node.number, found.removeValue(forKey: ".")?.inode ?? InodeNumber(0))
         check(
-            path, "..", node.parent?.number ?? .root,
-            found.removeValue(forKey: "..")?.inode ?? InodeNumber(0))
+            path(), ".", node.number, found.removeValue(forKey: ".")?.inode ?? InodeNumber(0))
+        let parent = found.removeValue(forKey: "..")?.inode ?? InodeNumber(0)
+        check(path(), "..", node.parent?.number ?? .root, parent)
         if node.number == .root { found["lost+found"] = nil }
         for (name, child) in node.entries {
             guard let entry = found.removeValue(forKey: name) else {
-                differences.append("\(path)/\(name): missing")
+                differences.append("\(path())/\(name): missing")
                 continue
             }
-            check("\(path)/\(name)", "entry's inode", child.number, entry.inode)
-            check("\(path)/\(name)", "entry's type", child.type, entry.type)
-            let inode = try volume.lookup(name, in: inode)
-            try compare(child, inode, path: "\(path)/\(name)")
+            check("\(path())/\(name)", "entry's inode", child.number, entry.inode)
+            if entry.type != .unknown || volume.superblock.incompatible.contains(.filetype) {
+                check("\(path())/\(name)", "entry's type", child.type, entry.type)
+            }
         }
-        for name in found.keys { differences.append("\(path)/\(name): should not be there") }
+        for name in found.keys { differences.append("\(path())/\(name): should not be there") }
     }
 
     private mutating func compareContents(
-        _ node: ModelNode, _ inode: Inode, _ path: String
-    ) throws {
-        check(path, "size", node.contents.size, inode.size)
+        _ node: ReferenceModel.Node, _ inode: Inode, _ path: String
+    ) throws(Ext4Error) {
         guard node.contents.size == inode.size else { return }
         if inode.size <= 4 << 20 {
-            try comparePart(node, inode, 0, Int(inode.size), path)
+            try comparePart(of: node, inode, at: 0, count: Int(inode.size), path)
             return
         }
         // Of a sparse file, where either has something.
         for index in node.contents.pieces.keys {
             let offset = index * SparseContents.pieceSize
-            try comparePart(node, inode, offset, Int(SparseContents.pieceSize), path)
+            try comparePart(
+                of: node, inode, at: offset, count: Int(SparseContents.pieceSize), path)
         }
         let blockSize = UInt64(volume.blockSize)
         for run in try volume.mappings(of: inode) {
             guard case .mapped = run.state else { continue }
             try comparePart(
-                node, inode, run.logical.rawValue * blockSize, Int(run.count * blockSize), path)
+                of: node, inode, at: run.logical.rawValue * blockSize,
+                count: Int(run.count * blockSize), path)
         }
         try comparePart(
-            node, inode, inode.size - min(inode.size, 5000), 10_000, path)
+            of: node, inode, at: inode.size - min(inode.size, 5000), count: 10_000, path)
     }
 
-    mutating func comparePart(
-        _ node: ModelNode, _ inode: Inode, _ offset: UInt64, _ count: Int, _ path: String
-    ) throws {
+    /// Compares what a read of a part of a file gives.
+    package mutating func comparePart(
+        of node: ReferenceModel.Node, _ inode: Inode, at offset: UInt64, count: Int,
+        _ path: @autoclosure () -> String
+    ) throws(Ext4Error) {
         let expected = node.contents.bytes(at: offset, count: count)
         let found = try volume.bytes(of: inode, at: offset, count: count)
         guard !equal(expected, found) else { return }
         guard expected.count == found.count else {
             differences.append(
-                "\(path): reading \(count) bytes at \(offset) gave \(found.count), not "
+                "\(path()): reading \(count) bytes at \(offset) gave \(found.count), not "
                     + "\(expected.count)")
             return
         }
         let first = expected.indices.first { expected[$0] != found[$0] } ?? 0
         let last = expected.indices.last { expected[$0] != found[$0] } ?? 0
         differences.append(
-            "\(path): contents (size \(inode.size)) differ in \(offset + UInt64(first))..."
+            "\(path()): contents (size \(inode.size)) differ in \(offset + UInt64(first))..."
                 + "\(offset + UInt64(last)): expected \(expected[first]), found \(found[first])"
                 + (inode.usesInlineData ? " inline" : ""))
     }
 }
 
 /// `==` of arrays goes byte by byte where nothing is optimised.
-func equal(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+package func equal(_ a: [UInt8], _ b: [UInt8]) -> Bool {
     guard a.count == b.count else { return false }
     return unsafe a.withUnsafeBytes { a in
         unsafe b.withUnsafeBytes { b in
@@ -199,7 +177,9 @@ func equal(_ a: [UInt8], _ b: [UInt8]) -> Bool {
 
 extension Volume {
     /// Reads a part of a file.
-    func bytes(of inode: Inode, at offset: UInt64, count: Int) throws(Ext4Error) -> [UInt8] {
+    package func bytes(
+        of inode: Inode, at offset: UInt64, count: Int
+    ) throws(Ext4Error) -> [UInt8] {
         var bytes = [UInt8](repeating: 0xEE, count: count)
         let got: Int
         do {
@@ -207,13 +187,16 @@ extension Volume {
             var raw = unsafe span.mutableBytes
             got = try read(inode, at: offset, into: &raw)
         }
-        return Array(bytes.prefix(got))
+        return got == count ? bytes : Array(bytes.prefix(got))
     }
 
     /// Writes to a file.
-    func write(
-        _ bytes: [UInt8], to inode: Inode, at offset: UInt64, by credentials: Credentials = .root
+    package func write(
+        _ bytes: [UInt8], to inode: Inode, at offset: UInt64, dropsPrivileges: Bool = false,
+        by credentials: Credentials = .root
     ) throws(Ext4Error) {
-        try write(unsafe bytes.span.bytes, to: inode, at: offset, by: credentials)
+        try write(
+            unsafe bytes.span.bytes, to: inode, at: offset, dropsPrivileges: dropsPrivileges,
+            by: credentials)
     }
 }

@@ -1,18 +1,32 @@
-import Foundation
-
-@testable import Ext4
+package import Ext4
+import Synchronization
 
 /// Several threads on one volume: each has a directory for itself, whose model must hold, and all
 /// of them work in shared ones, where only the volume's soundness counts.
-final class Stress: Sendable {
-    let volume: Volume
+package final class Stress: Sendable {
+    /// How long each thread goes on.
+    package enum Length: Sendable {
+        case seconds(Double)
+        /// Steps in the thread's own directory; in the shared ones there are two to each.
+        case steps(Int)
+    }
+
+    /// What the threads work on.
+    package let volume: Volume
     private let shared: [Inode]
-    private let findings = Guarded<[String]>([])
+    private let findings = Mutex<[String]>([])
+    private let count = Atomic<Int>(0)
+    private let seed: UInt64
 
-    var surprises: [String] { findings.withLock { $0 } }
+    /// What went otherwise than it should.
+    package var surprises: [String] { findings.withLock { $0 } }
+    /// How many operations there were.
+    package var operations: Int { count.load(ordering: .relaxed) }
 
-    init(_ volume: Volume) throws(Ext4Error) {
+    /// Makes the shared directories.
+    package init(_ volume: Volume, seed: UInt64 = 1) throws(Ext4Error) {
         self.volume = volume
+        self.seed = seed
         let root = try volume.root()
         var made: [Inode] = []
         for index in 0..<3 {
@@ -25,38 +39,41 @@ final class Stress: Sendable {
         shared = made
     }
 
-    /// Runs `count` threads for some seconds, then compares what each left.
-    func run(threads count: Int, seconds: Double, clock: Workload.Clock) throws {
-        let end = Date(timeIntervalSinceNow: seconds)
-        let group = DispatchGroup()
-        for index in 0..<count {
-            group.enter()
-            let thread = Thread { [self] in
-                defer { group.leave() }
-                do throws(Ext4Error) {
-                    try work(index, until: end, clock)
-                } catch {
-                    note("thread \(index): \(error)")
-                }
+    /// Runs `count` threads, then compares what each left.
+    package func run(threads count: Int, for length: Length, clock: Workload.Clock) {
+        onThreads(count) { [self] index in
+            do throws(Ext4Error) {
+                try work(index, length, clock)
+            } catch {
+                note("thread \(index): \(error)")
             }
-            thread.stackSize = 4 << 20
-            thread.start()
         }
-        group.wait()
     }
 
     private func note(_ text: String) { findings.withLock { $0.append(text) } }
 
-    private func work(_ index: Int, until end: Date, _ clock: Workload.Clock) throws(Ext4Error) {
+    private func work(
+        _ index: Int, _ length: Length, _ clock: Workload.Clock
+    ) throws(Ext4Error) {
         let root = try volume.root()
         let own = try volume.create(
             FileName("own\(index)"), in: root, NewInode(mode: FileMode(rawValue: 0o040755)))
-        let workload = try Workload(volume, in: own, clock: clock, seed: UInt64(index + 1))
+        let seed = seed &* 1000 &+ UInt64(index)
+        let workload = try Workload(volume, in: own, clock: clock, seed: seed)
         workload.weightLimit = 1 << 20
-        var random = Randomness(UInt64(index + 1000))
-        while Date() < end, workload.isRunning {
+        workload.fileLimit = 500
+        var random = Randomness(seed &+ 500)
+        let start = secondsNow()
+        func isOver() -> Bool {
+            switch length {
+            case .seconds(let seconds): secondsNow() - start > seconds
+            case .steps(let steps): workload.operations >= steps
+            }
+        }
+        while !isOver(), workload.isRunning {
             workload.run(4)
             for _ in 0..<8 { meet(&random, root) }
+            count.add(12, ordering: .relaxed)
         }
         if !workload.isRunning { note("thread \(index): \(workload.report)") }
         let differences = workload.compare()

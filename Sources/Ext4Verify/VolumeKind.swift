@@ -1,20 +1,32 @@
-import Testing
-
-@testable import Ext4
+package import Ext4
 
 /// A set of features to try, as options of mke2fs.
-struct VolumeKind: CustomTestStringConvertible, Sendable {
-    let name: String
-    let options: String
-    var megabytes = 96
-    var dataMode = OpenOptions.DataMode.ordered
+package struct VolumeKind: Sendable, CustomStringConvertible {
+    package let name: String
+    package let options: String
+    package var megabytes: Int
+    package var dataMode: OpenOptions.DataMode
     /// Whether the kernel here can mount it: blocks up to a page, no quota.
-    var isMountable = true
+    package var isMountable: Bool
 
-    var testDescription: String { name }
-    var hasWholeSeconds: Bool { options.contains("-I 128") }
+    /// Describes a kind.
+    package init(
+        name: String, options: String, megabytes: Int = 96,
+        dataMode: OpenOptions.DataMode = .ordered, isMountable: Bool = true
+    ) {
+        self.name = name
+        self.options = options
+        self.megabytes = megabytes
+        self.dataMode = dataMode
+        self.isMountable = isMountable
+    }
 
-    static let all: [VolumeKind] = [
+    package var description: String { name }
+    /// Whether its inodes have no room for nanoseconds.
+    package var hasWholeSeconds: Bool { options.contains("-I 128") }
+
+    /// The kinds that random workloads are run on.
+    package static let all: [VolumeKind] = [
         VolumeKind(name: "default", options: "-t ext4 -b 4096"),
         VolumeKind(name: "1K blocks", options: "-t ext4 -b 1024"),
         VolumeKind(name: "inline data", options: "-t ext4 -b 4096 -O inline_data"),

@@ -1,4 +1,4 @@
-@testable import Ext4
+import Ext4
 
 // Contents, sizes and attributes that change.
 
@@ -17,14 +17,16 @@ extension Workload {
         case 10: offset = 0
         default: offset = hasFarOffsets ? farOffset() : 0
         }
+        let dropsPrivileges = random.chance(20)
         let isDone = attempt(
             "write \(bytes.count) at \(offset) to \(node.number), size \(size)", expecting: nil
         ) { () throws(Ext4Error) in
-            try volume.write(bytes, to: inode(node), at: offset)
+            try volume.write(
+                bytes, to: inode(node), at: offset, dropsPrivileges: dropsPrivileges)
         }
+        if dropsPrivileges { model.dropSetID(of: node) }
         guard isDone else { return takeOver(node) }
-        node.contents.write(bytes, at: offset)
-        node.modificationTime = clock.now
+        model.write(bytes, to: node, at: offset, time: clock.now)
         if random.chance(20) { read(node) }
     }
 
@@ -38,17 +40,17 @@ extension Workload {
         return border + UInt64(random.below(100_000)) - min(border, 50_000)
     }
 
-    private func read(_ node: ModelNode) {
+    private func read(_ node: ReferenceModel.Node) {
         let size = node.contents.size
         let offset = UInt64(random.below(Int(min(size, 1 << 40)) + 1))
         let count = 1 + random.below(20_000)
-        var comparison = ModelComparison(of: volume)
-        do {
+        var comparison = ReferenceComparison(of: volume)
+        do throws(Ext4Error) {
             try comparison.comparePart(
-                node, inode(node), offset, count, "inode \(node.number)")
+                of: node, inode(node), at: offset, count: count, "inode \(node.number)")
         } catch {
             // A device that fails is met here, too; what is asked for again must be there.
-            guard toleratesFailure, (error as? Ext4Error)?.isOfDevice == true else {
+            guard toleratesFailure, error.isOfDevice else {
                 return fail("read \(node.number): \(error)")
             }
         }
@@ -71,7 +73,7 @@ extension Workload {
         setSize(of: node, to: new)
     }
 
-    func setSize(of node: ModelNode, to size: UInt64) {
+    func setSize(of node: ReferenceModel.Node, to size: UInt64) {
         var changes = AttributeChanges()
         changes.size = size
         // A time makes it more than a size that stays: nothing is left out.
@@ -82,8 +84,7 @@ extension Workload {
             try volume.setAttributes(changes, of: inode(node))
         }
         guard isDone else { return takeOver(node) }
-        node.contents.resize(to: size)
-        node.modificationTime = clock.now
+        model.resize(node, to: size, at: clock.now)
     }
 
     func changeRange() {
@@ -100,49 +101,32 @@ extension Workload {
             .zero(keepsSize: false), .zero(keepsSize: true), .collapse, .insert,
         ]
         let change = changes[random.below(changes.count)]
-        let isWhole = start % blockSize == 0 && end % blockSize == 0
-        var expected: Ext4Error?
-        if !isUsingExtents, change != .punchHole {
-            expected = .notSupported
-        } else if change == .collapse, !isWhole || end >= size {
-            expected = .invalidArgument
-        } else if change == .insert, !isWhole || start >= size {
-            expected = .invalidArgument
-        }
+        let expected = model.failure(
+            of: change, start..<end, of: node, blockSize: blockSize, usesExtents: isUsingExtents)
         let isDone = attempt(
             "\(change) \(start)..<\(end) of \(node.number), size \(size)", expecting: expected
         ) { () throws(Ext4Error) in
             try volume.change(change, of: inode(node), at: start, count: end - start)
         }
         guard isDone else { return takeOver(node) }
-        node.modificationTime = clock.now
-        switch change {
-        case .allocate(let keepsSize):
-            if !keepsSize { node.contents.resize(to: max(size, end)) }
-        case .punchHole: node.contents.clear(start, end)
-        case .zero(let keepsSize):
-            node.contents.clear(start, end)
-            if !keepsSize { node.contents.resize(to: max(size, end)) }
-        case .collapse:
-            node.contents.shift(from: end, by: -Int64(end - start))
-        case .insert:
-            node.contents.shift(from: start, by: Int64(end - start))
-        }
+        model.apply(change, start..<end, to: node, at: clock.now)
     }
 
     /// Takes over what a change that did not fit left of a file: a part of it, and nothing that was
     /// never written.
-    private func takeOver(_ node: ModelNode) {
+    private func takeOver(_ node: ReferenceModel.Node) {
         guard toleratesFullVolume, isRunning else { return }
         do throws(Ext4Error) {
             let inode = try inode(node)
             let bytes = try volume.contents(of: inode)
-            if bytes.contains(TestImage.poison) {
+            if bytes.contains(Randomness.poison) {
                 fail("poison shows in inode \(node.number) after a change that did not fit")
             }
             node.contents = SparseContents()
             node.contents.write(bytes, at: 0)
             node.modificationTime = inode.modificationTime
+            node.changeTime = inode.changeTime
+            node.mode = inode.mode
         } catch {
             fail("inode \(node.number) after a change that did not fit: \(error)")
         }
@@ -151,7 +135,8 @@ extension Workload {
     // MARK: Attributes
 
     func changeAttribute() {
-        let node = (random.chance(70) ? someFile() : random.element(of: directories)) ?? root
+        let node =
+            (random.chance(70) ? someFile() : random.element(of: model.directories)) ?? model.root
         let prefixes = ["user.", "trusted.", "security."]
         let name = FileName(
             prefixes[random.below(3)] + "a\(random.below(8))"
@@ -162,7 +147,7 @@ extension Workload {
                 () throws(Ext4Error) in
                 try volume.removeExtendedAttribute(name, of: inode(node))
             }
-            if isDone { node.attributes[name] = nil }
+            if isDone { model.set(name, to: nil, of: node, at: clock.now) }
             return
         }
         let lengths = [0, 1, 10, 40, 100, 300, 900, 3000]
@@ -179,12 +164,20 @@ extension Workload {
         ) { () throws(Ext4Error) in
             try volume.setExtendedAttribute(name, to: value, of: inode(node))
         }
-        if isDone { node.attributes[name] = value }
+        guard isDone else { return }
+        // A value in an inode of its own is not looked at: the kernel counts it as a change.
+        if node.attributes[name] == value, volume.superblock.incompatible.contains(.eaInode),
+            let found = try? inode(node).changeTime, found == clock.now
+        {
+            node.changeTime = found
+        }
+        model.set(name, to: value, of: node, at: clock.now)
     }
 
     func changeMode() {
-        let everything = files.isEmpty || random.chance(30) ? directories : files
-        guard let node = random.element(of: everything), node !== root else { return }
+        let everything =
+            model.files.isEmpty || random.chance(30) ? model.directories : model.files
+        guard let node = random.element(of: everything), node !== model.root else { return }
         var changes = AttributeChanges()
         var mode = node.mode.rawValue
         switch random.below(3) {
@@ -216,11 +209,14 @@ extension Workload {
         node.userID = changes.userID ?? node.userID
         node.groupID = changes.groupID ?? node.groupID
         if case .at(let time) = changes.modificationTime { node.modificationTime = time }
+        node.changeTime = clock.now
     }
 
     func changeFlags() {
-        guard let node = random.element(of: random.chance(70) ? files : directories),
-            node.type == .regular || node.isDirectory, node !== root
+        guard
+            let node = random.element(
+                of: random.chance(70) ? model.files : model.directories),
+            node.type == .regular || node.isDirectory, node !== model.root
         else { return }
         if random.chance(60) {
             let flags: InodeFlags = random.chance(50) ? [.noDump] : [.noDump, .noAccessTime]
@@ -254,13 +250,15 @@ extension Workload {
         setFlags([], of: node)
     }
 
-    private func setFlags(_ flags: InodeFlags, of node: ModelNode) {
+    private func setFlags(_ flags: InodeFlags, of node: ReferenceModel.Node) {
         let isDone = attempt("set flags \(flags.rawValue) of \(node.number)", expecting: nil) {
             () throws(Ext4Error) in
             let inode = try inode(node)
             try volume.setFlags(
-                inode.flags.subtracting(Self.modelledFlags).union(flags), of: inode)
+                inode.flags.subtracting(ReferenceModel.flags).union(flags), of: inode)
         }
-        if isDone { node.flags = flags }
+        guard isDone else { return }
+        node.flags = flags
+        node.changeTime = clock.now
     }
 }

@@ -1,70 +1,69 @@
-@testable import Ext4
+import Ext4
 
 // Names that are added, moved and removed.
 
 extension Workload {
     func link() {
-        guard let node = random.element(of: files) else { return }
+        guard let node = random.element(of: model.files) else { return }
         let (name, directory) = (someName(), somewhere())
-        let expected: Ext4Error? = directory.entries[name] != nil ? .exists : nil
         let isLinked = attempt(
-            "link \(node.number) as \(name) in \(directory.number)", expecting: expected
+            "link \(node.number) as \(name) in \(directory.number)",
+            expecting: model.failure(ofMaking: name, in: directory)
         ) { () throws(Ext4Error) in
             try volume.link(inode(node), as: name, in: inode(directory))
         }
-        guard isLinked else { return }
-        directory.entries[name] = node
-        directory.modificationTime = clock.now
-        node.names += 1
+        if isLinked { model.link(node, as: name, in: directory, at: clock.now) }
     }
 
-    func unlink() { unlink(someName(), in: somewhere()) }
-
-    func unlink(_ name: FileName, in directory: ModelNode) {
-        let node = directory.entries[name]
-        let expected: Ext4Error? =
-            node == nil ? .notFound : node?.isDirectory == true ? .isDirectory : nil
-        let isDone = attempt("unlink \(name) in \(directory.number)", expecting: expected) {
-            () throws(Ext4Error) in try volume.unlink(name, in: inode(directory))
+    func unlink() {
+        let directory = somewhere()
+        // Half of the time something that is there.
+        if random.chance(50), let name = random.element(of: directory.list) {
+            return unlink(name, in: directory)
         }
-        guard isDone, let node else { return }
-        directory.entries[name] = nil
-        directory.modificationTime = clock.now
-        drop(node)
+        unlink(someName(), in: directory)
     }
 
-    /// One name less.
-    private func drop(_ node: ModelNode) {
-        if node.isDirectory {
-            directories.removeAll { $0 === node }
-            return
+    /// Removes some names from a directory.
+    func removeSome() {
+        // Of several, the one with the most: the others may have none.
+        let some = (0..<4).map { _ in somewhere() }
+        guard let directory = some.max(by: { $0.list.count < $1.list.count }) else { return }
+        for name in directory.list.prefix(1 + random.below(20))
+        where isRunning && directory.entries[name]?.isDirectory == false {
+            unlink(name, in: directory)
         }
-        node.names -= 1
-        guard node.names == 0 else { return }
-        files.removeAll { $0 === node }
-        if node.references > 0 { orphans.append(node) }
+    }
+
+    func unlink(_ name: FileName, in directory: ReferenceModel.Node) {
+        let target = directory.entries[name]
+        let isDone = attempt(
+            "unlink \(name) in \(directory.number)",
+            expecting: model.failure(ofUnlinking: name, in: directory)
+        ) { () throws(Ext4Error) in try volume.unlink(name, in: inode(directory)) }
+        guard isDone else { return }
+        model.remove(name, in: directory, at: clock.now)
+        if let target { note(target) }
+    }
+
+    /// A name and its directory; in so many of a hundred cases, a directory's.
+    private func someTarget(directories percent: Int) -> (FileName, ReferenceModel.Node) {
+        if random.chance(percent), let node = random.element(of: model.directories),
+            let parent = node.parent,
+            let name = parent.entries.first(where: { $0.value === node })?.key
+        {
+            return (name, parent)
+        }
+        return (someName(), somewhere())
     }
 
     func removeDirectory() {
-        var (name, directory) = (someName(), somewhere())
-        // Most of the time something that is a directory.
-        if random.chance(70), let node = random.element(of: directories), let parent = node.parent {
-            directory = parent
-            name = parent.entries.first { $0.value === node }?.key ?? name
-        }
-        let node = directory.entries[name]
-        let expected: Ext4Error? =
-            node == nil
-            ? .notFound
-            : node?.isDirectory != true
-                ? .notDirectory : node?.entries.isEmpty == true ? nil : .notEmpty
-        let isDone = attempt("rmdir \(name) in \(directory.number)", expecting: expected) {
-            () throws(Ext4Error) in try volume.removeDirectory(name, in: inode(directory))
-        }
-        guard isDone, let node else { return }
-        directory.entries[name] = nil
-        directory.modificationTime = clock.now
-        drop(node)
+        let (name, directory) = someTarget(directories: 70)
+        let isDone = attempt(
+            "rmdir \(name) in \(directory.number)",
+            expecting: model.failure(ofRemovingDirectory: name, in: directory)
+        ) { () throws(Ext4Error) in try volume.removeDirectory(name, in: inode(directory)) }
+        if isDone { model.remove(name, in: directory, at: clock.now) }
     }
 
     func rename() {
@@ -72,78 +71,39 @@ extension Workload {
             [], [], [], .noReplace, .exchange, .whiteout, [.whiteout, .noReplace],
         ]
         let flags = choices[random.below(choices.count)]
-        var (name, directory) = (someName(), somewhere())
-        if random.chance(30), let node = random.element(of: directories), let parent = node.parent {
-            directory = parent
-            name = parent.entries.first { $0.value === node }?.key ?? name
-        }
+        let (name, directory) = someTarget(directories: 30)
         let target = random.chance(30) ? directory : somewhere()
         move(name, in: directory, to: someName(), in: target, flags)
     }
 
     func move(
-        _ name: FileName, in directory: ModelNode, to newName: FileName,
-        in newDirectory: ModelNode, _ flags: RenameFlags
+        _ name: FileName, in directory: ReferenceModel.Node, to newName: FileName,
+        in newDirectory: ReferenceModel.Node, _ flags: RenameFlags
     ) {
         let source = directory.entries[name]
         let target = newDirectory.entries[newName]
-        let expected = failure(source, target, directory, newDirectory, flags)
         let isDone = attempt(
             "rename \(name) in \(directory.number) to \(newName) in \(newDirectory.number) "
-                + "\(flags.rawValue)", expecting: expected
+                + "\(flags.rawValue)",
+            expecting: model.failure(
+                ofRenaming: name, in: directory, to: newName, in: newDirectory, flags)
         ) { () throws(Ext4Error) in
             try volume.rename(
                 name, in: inode(directory), to: newName, in: inode(newDirectory), flags)
         }
         guard isDone, let source, source !== target else { return }
-        directory.modificationTime = clock.now
-        newDirectory.modificationTime = clock.now
-        newDirectory.entries[newName] = source
-        if source.isDirectory { source.parent = newDirectory }
-        if flags.contains(.exchange), let target {
-            directory.entries[name] = target
-            if target.isDirectory { target.parent = directory }
-            return
+        var whiteout: InodeNumber?
+        if flags.contains(.whiteout) {
+            do throws(Ext4Error) {
+                whiteout = try volume.lookup(name, in: inode(directory)).number
+            } catch {
+                return fail("no whiteout at \(name): \(error)")
+            }
         }
-        directory.entries[name] = nil
-        if let target { drop(target) }
-        if flags.contains(.whiteout) { addWhiteout(name, in: directory) }
-    }
-
-    private func addWhiteout(_ name: FileName, in directory: ModelNode) {
-        do throws(Ext4Error) {
-            let found = try volume.lookup(name, in: inode(directory))
-            let new = NewInode(
-                mode: FileMode(rawValue: 0o020000), device: DeviceNumber(major: 0, minor: 0))
-            let node = ModelNode(number: found.number, new: new, time: clock.now)
-            if directory.mode.rawValue & 0o2000 != 0 { node.groupID = directory.groupID }
-            node.flags = directory.flags.intersection([.noDump, .noAccessTime])
-            node.names = 1
-            directory.entries[name] = node
-            files.append(node)
-        } catch {
-            fail("no whiteout at \(name): \(error)")
-        }
-    }
-
-    /// What a rename fails with, in the order in which Linux finds out.
-    private func failure(
-        _ source: ModelNode?, _ target: ModelNode?, _ directory: ModelNode,
-        _ newDirectory: ModelNode, _ flags: RenameFlags
-    ) -> Ext4Error? {
-        guard let source else { return .notFound }
-        if flags.contains(.exchange), target == nil { return .notFound }
-        if flags.contains(.noReplace), target != nil { return .exists }
-        if newDirectory.isBelow(source) { return .invalidArgument }
-        guard let target else { return nil }
-        if directory.isBelow(target) {
-            return flags.contains(.exchange) ? .invalidArgument : .notEmpty
-        }
-        if source === target || flags.contains(.exchange) { return nil }
-        if source.isDirectory {
-            guard target.isDirectory else { return .notDirectory }
-            return target.entries.isEmpty ? nil : .notEmpty
-        }
-        return target.isDirectory ? .isDirectory : nil
+        model.rename(
+            name, in: directory, to: newName, in: newDirectory, flags, whiteout: whiteout,
+            at: clock.now)
+        note(source)
+        if let target { note(target) }
     }
 }

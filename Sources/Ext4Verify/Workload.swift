@@ -1,77 +1,86 @@
+package import Ext4
 import Synchronization
 
-@testable import Ext4
-
 /// A random workload on a volume, repeated by its seed, beside a model that says what must come of
-/// each of its operations.
-final class Workload {
+/// each of its operations. After each, what it touched is compared.
+///
+/// Each step draws from a stream of its own, so that a run from which steps are left out does much
+/// the same: that is how a failure is made small (`WorkloadReduction`).
+package final class Workload {
     /// A clock that stands still during an operation.
-    final class Clock: Sendable {
+    package final class Clock: Sendable {
         private let seconds = Atomic<Int64>(1_600_000_000)
         private let nanoseconds: UInt32
         private let isStopped: Bool
 
         /// Inodes of 128 bytes have whole seconds; workloads that share a volume have one moment.
-        init(isWhole: Bool = false, isStopped: Bool = false) {
+        package init(isWhole: Bool = false, isStopped: Bool = false) {
             nanoseconds = isWhole ? 0 : 123_456_789
             self.isStopped = isStopped
         }
 
-        var now: Timestamp {
+        /// The time.
+        package var now: Timestamp {
             Timestamp(seconds: seconds.load(ordering: .relaxed), nanoseconds: nanoseconds)
         }
-        func advance() {
+        /// Goes on by a second.
+        package func advance() {
             if !isStopped { seconds.add(1, ordering: .relaxed) }
         }
     }
 
-    /// Flags that the model knows.
-    static let modelledFlags: InodeFlags = [.noDump, .noAccessTime, .immutable, .appendOnly]
-
-    var volume: Volume
-    let clock: Clock
-    let root: ModelNode
-    var random: Randomness
-    var directories: [ModelNode]
-    /// Everything else that has a name.
-    var files: [ModelNode] = []
-    /// What has no name and is held by a reference.
-    var orphans: [ModelNode] = []
+    /// What the operations are done to.
+    package var volume: Volume
+    package let clock: Clock
+    /// What the volume should be.
+    package let model: ReferenceModel
+    /// The stream of the present step.
+    package var random: Randomness
+    private let seed: UInt64
+    /// The only steps that are carried out, by number from 1 on; nil for all.
+    package var steps: Set<Int>?
+    /// Whether what an operation touched is compared afterwards.
+    package var comparesEachStep = true
     /// What went otherwise than the model says.
-    private(set) var surprises: [String] = []
-    private(set) var recent: [String] = []
-    private(set) var operations = 0
+    package private(set) var surprises: [String] = []
+    package private(set) var recent: [String] = []
+    /// How many of the last operations are remembered.
+    package var memory = 64
+    /// How many steps were taken.
+    package private(set) var operations = 0
     /// Whether the device may fail: the first failure ends the run.
-    var toleratesFailure = false
-    private(set) var failure: (error: Ext4Error, operation: String)?
+    package var toleratesFailure = false
+    package private(set) var failure: (error: Ext4Error, operation: String)?
     /// Whether the volume may be full.
-    var toleratesFullVolume = false
-    private(set) var refusals = 0
+    package var toleratesFullVolume = false
+    package private(set) var refusals = 0
     /// The inode that was asked for last: what an operation that failed was about.
-    private(set) var lastNode: ModelNode?
+    package private(set) var lastNode: ReferenceModel.Node?
+    private var touched: [ReferenceModel.Node] = []
     /// Called before each operation and once one succeeded, when the model is up to date.
-    var onState: (() -> Void)?
+    package var onState: (() -> Void)?
     /// Told of each call that made something durable: everything, or with a node, only that.
-    var onSync: ((ModelNode?) -> Void)?
+    package var onSync: ((ReferenceModel.Node?) -> Void)?
     /// The contents of all files take about as much memory at most.
-    var weightLimit = 12 << 20
+    package var weightLimit = 12 << 20
+    /// About as many files have names at most.
+    package var fileLimit = 1500
     /// Whether files may become as large as the volume's maps allow.
-    var hasFarOffsets = true
+    package var hasFarOffsets = true
 
     let names: [FileName]
 
     /// - Parameter inode: the directory that the workload has for itself; nil for the root.
-    init(
+    package init(
         _ volume: Volume, in inode: Inode? = nil, clock: Clock, seed: UInt64
     ) throws(Ext4Error) {
         self.volume = volume
         self.clock = clock
+        self.seed = seed
         random = Randomness(seed)
         let top: Inode
         if let inode { top = inode } else { top = try volume.root() }
-        root = ModelNode(
-            number: top.number, new: NewInode(mode: top.mode), time: top.modificationTime)
-        directories = [root]
+        model = ReferenceModel(top, of: volume)
         // Enough to meet each other often, and long enough to fill blocks.
         names = (0..<60).map { index in
             let text = "n\(index)"
@@ -82,7 +91,8 @@ final class Workload {
         }
     }
 
-    static func options(_ clock: Clock, cacheBytes: Int = 4 << 20) -> OpenOptions {
+    /// Opens for writing, by that clock.
+    package static func options(_ clock: Clock, cacheBytes: Int = 4 << 20) -> OpenOptions {
         var options = OpenOptions()
         options.access = .readWrite
         options.clock = { clock.now }
@@ -95,25 +105,77 @@ final class Workload {
     var isUsingExtents: Bool { volume.superblock.incompatible.contains(.extents) }
     var blockSize: UInt64 { UInt64(volume.blockSize) }
 
-    /// Runs `count` operations, unless one goes wrong.
-    func run(_ count: Int) {
+    /// Runs `count` steps, unless one goes wrong.
+    package func run(_ count: Int) {
         for _ in 0..<count where isRunning {
             clock.advance()
             operations += 1
+            if let steps, !steps.contains(operations) { continue }
+            random = Randomness(seed, step: operations)
+            touched.removeAll(keepingCapacity: true)
             step()
+            if comparesEachStep, isRunning, !toleratesFailure { compareTouched() }
         }
     }
 
+    /// Compares what the last step was about: attributes, listings, a part of the contents.
+    private func compareTouched() {
+        var comparison = ReferenceComparison(of: volume)
+        var seen: [ReferenceModel.Node] = []
+        for node in touched where seen.count < 8 {
+            if seen.contains(where: { $0 === node }) { continue }
+            seen.append(node)
+            let isGone =
+                node.isDirectory
+                ? node !== model.root
+                    && node.parent?.entries.values.contains { $0 === node } != true
+                : node.names == 0 && node.references == 0
+            if isGone { continue }
+            let path = { "inode \(node.number)" }
+            do throws(Ext4Error) {
+                let inode = try volume.inode(node.number)
+                try comparison.compareAttributes(of: node, inode, path())
+                if node.isDirectory, node.entries.count < 40 || random.chance(10) {
+                    try comparison.compareEntries(node, inode, path())
+                } else if node.type == .regular, node.contents.size == inode.size {
+                    let size = node.contents.size
+                    if size <= 16 << 10 {
+                        try comparison.comparePart(of: node, inode, at: 0, count: 17 << 10, path())
+                    } else {
+                        let start = UInt64(random.below(Int(min(size, 1 << 40))))
+                        try comparison.comparePart(of: node, inode, at: start, count: 8192, path())
+                        try comparison.comparePart(
+                            of: node, inode, at: size - 5000, count: 6000, path())
+                    }
+                }
+            } catch {
+                fail("comparing inode \(node.number): \(error)")
+            }
+        }
+        for difference in comparison.differences { fail(difference) }
+    }
+
+    /// Opens the volume again, by somebody of whom nothing is in memory.
+    package func reopen(_ open: () throws(Ext4Error) -> Volume) throws(Ext4Error) {
+        releaseAll()
+        try volume.close()
+        volume = try open()
+    }
+
     /// Whether all has gone as it should.
-    var isRunning: Bool { surprises.isEmpty && failure == nil }
+    package var isRunning: Bool { surprises.isEmpty && failure == nil }
 
     /// Goes on after a failure of the device that changed nothing.
-    func forgive() { failure = nil }
+    package func forgive() { failure = nil }
 
-    func fail(_ text: String) { surprises.append(text) }
+    /// Has a node compared after this step.
+    func note(_ node: ReferenceModel.Node) { touched.append(node) }
+
+    /// Notes something that is not as it should be: the run ends.
+    package func fail(_ text: String) { surprises.append(text) }
 
     /// What went wrong, with what came before it.
-    var report: String {
+    package var report: String {
         surprises.joined(separator: "\n") + "\nafter \(operations) operations; the last ones:\n  "
             + recent.suffix(12).joined(separator: "\n  ")
     }
@@ -126,7 +188,7 @@ final class Workload {
         _ body: () throws(Ext4Error) -> Void
     ) -> Bool {
         recent.append("\(operations): \(name.prefix(100)) -> \(expected.map { "\($0)" } ?? "ok")")
-        if recent.count > 64 { recent.removeFirst(32) }
+        if recent.count > memory { recent.removeFirst(memory / 2) }
         onState?()
         do throws(Ext4Error) {
             try body()
@@ -148,32 +210,39 @@ final class Workload {
         }
     }
 
-    func inode(_ node: ModelNode) throws(Ext4Error) -> Inode {
+    func inode(_ node: ReferenceModel.Node) throws(Ext4Error) -> Inode {
         lastNode = node
+        touched.append(node)
         return try volume.inode(node.number)
     }
 
     /// Compares everything; the differences.
-    func compare() -> [String] {
-        ModelComparison(root, of: volume, orphans: orphans).differences
-    }
+    package func compare() -> [String] { ReferenceComparison(model, of: volume).differences }
 
     /// Gives all references back, so that nothing is left that has no name.
-    func releaseAll() {
-        for node in orphans + files + directories where node.references > 0 {
+    package func releaseAll() {
+        for node in model.orphans + model.files + model.directories where node.references > 0 {
+            let count = node.references
             _ = attempt("release \(node.number)", expecting: nil) { () throws(Ext4Error) in
-                try volume.release(node.number, count: node.references)
+                try volume.release(node.number, count: count)
             }
-            node.references = 0
+            model.release(node, count: count)
         }
-        orphans = []
     }
 
     // MARK: The choice
 
     private func step() {
-        let weight = files.reduce(0) { $0 + $1.contents.weight }
-        if weight > weightLimit { return shrink() }
+        if operations % 16 == 0 {
+            let weight = model.files.reduce(0) { $0 + $1.contents.weight }
+            if weight > weightLimit { return shrink() }
+            // What is allocated and not written is in no file's weight.
+            let space = volume.statistics()
+            if !toleratesFullVolume, space.availableBlocks < space.blocks / 5 {
+                return removeSome()
+            }
+        }
+        if model.files.count > fileLimit, random.chance(50) { return removeSome() }
         switch random.below(100) {
         case 0..<14: makeFile()
         case 14..<20: makeDirectory()
@@ -196,39 +265,32 @@ final class Workload {
         }
     }
 
-    func somewhere() -> ModelNode { random.element(of: directories) ?? root }
+    func somewhere() -> ReferenceModel.Node {
+        random.element(of: model.directories) ?? model.root
+    }
     func someName() -> FileName { random.element(of: names) ?? "n" }
 
-    func someFile() -> ModelNode? {
-        if random.chance(10), let orphan = random.element(of: orphans), orphan.type == .regular {
+    /// A regular file, now and then one without a name.
+    package func someFile() -> ReferenceModel.Node? {
+        if random.chance(10), let orphan = random.element(of: model.orphans),
+            orphan.type == .regular
+        {
             return orphan
         }
         // A few looks, as most are regular files.
         for _ in 0..<5 {
-            if let file = random.element(of: files), file.type == .regular { return file }
+            if let file = random.element(of: model.files), file.type == .regular { return file }
         }
         return nil
     }
 
     private func shrink() {
-        let largest = files.max { $0.contents.weight < $1.contents.weight }
+        let largest = model.files.max { $0.contents.weight < $1.contents.weight }
         guard let node = largest else { return }
         setSize(of: node, to: UInt64(random.below(5000)))
     }
 
     // MARK: Making
-
-    private func adopt(_ node: ModelNode, as name: FileName, in directory: ModelNode) {
-        directory.entries[name] = node
-        directory.modificationTime = clock.now
-        if node.isDirectory {
-            node.parent = directory
-            directories.append(node)
-        } else {
-            node.names = 1
-            files.append(node)
-        }
-    }
 
     private func newInode(_ type: UInt16) -> NewInode {
         NewInode(
@@ -238,27 +300,17 @@ final class Workload {
     }
 
     /// Makes something, which the model then has.
-    private func make(_ new: NewInode, as name: FileName, in directory: ModelNode) {
-        let expected: Ext4Error? =
-            name.bytes.count > 255 ? .nameTooLong : directory.entries[name] != nil ? .exists : nil
+    private func make(_ new: NewInode, as name: FileName, in directory: ReferenceModel.Node) {
         var made: Inode?
         let isMade = attempt(
-            "create \(new.mode.type) \(name) in \(directory.number)", expecting: expected
+            "create \(new.mode.type) \(name) in \(directory.number)",
+            expecting: model.failure(ofMaking: name, in: directory)
         ) { () throws(Ext4Error) in
             made = try volume.create(name, in: inode(directory), new)
         }
         guard isMade, let made else { return }
-        let node = ModelNode(number: made.number, new: new, time: clock.now)
-        inherit(from: directory, to: node)
-        adopt(node, as: name, in: directory)
-    }
-
-    private func inherit(from directory: ModelNode, to node: ModelNode) {
-        if directory.mode.rawValue & 0o2000 != 0 {
-            node.groupID = directory.groupID
-            if node.isDirectory { node.mode = FileMode(rawValue: node.mode.rawValue | 0o2000) }
-        }
-        node.flags = directory.flags.intersection([.noDump, .noAccessTime])
+        touched.append(
+            model.make(new, number: made.number, as: name, in: directory, at: clock.now))
     }
 
     private func makeFile() {
@@ -270,7 +322,7 @@ final class Workload {
     }
 
     private func makeDirectory() {
-        guard directories.count < 40 else { return makeFile() }
+        guard model.directories.count < 40 else { return makeFile() }
         make(newInode(0o040000), as: someName(), in: somewhere())
     }
 
@@ -317,7 +369,7 @@ final class Workload {
     }
 
     private func makeUnnamed() {
-        guard orphans.count < 8 else { return release() }
+        guard model.orphans.count < 8 else { return release() }
         let directory = somewhere()
         let new = newInode(0o100000)
         var made: Inode?
@@ -325,29 +377,25 @@ final class Workload {
             () throws(Ext4Error) in made = try volume.createUnnamed(in: inode(directory), new)
         }
         guard isMade, let made else { return }
-        let node = ModelNode(number: made.number, new: new, time: clock.now)
-        inherit(from: directory, to: node)
-        node.references = 1
-        orphans.append(node)
+        let node = model.makeUnnamed(new, number: made.number, for: directory, at: clock.now)
         // Some get a name.
         guard random.chance(40) else { return }
         let name = someName()
         let place = somewhere()
-        let expected: Ext4Error? = place.entries[name] != nil ? .exists : nil
-        let isLinked = attempt("link unnamed \(node.number) as \(name)", expecting: expected) {
-            () throws(Ext4Error) in
+        let isLinked = attempt(
+            "link unnamed \(node.number) as \(name)",
+            expecting: model.failure(ofMaking: name, in: place)
+        ) { () throws(Ext4Error) in
             try volume.link(inode(node), as: name, in: inode(place))
         }
-        guard isLinked else { return }
-        orphans.removeAll { $0 === node }
-        adopt(node, as: name, in: place)
+        if isLinked { model.link(node, as: name, in: place, at: clock.now) }
     }
 
     // MARK: References
 
     private func refer() {
-        if orphans.count > 5 || random.chance(40) { return release() }
-        guard let node = random.element(of: files) else { return }
+        if model.orphans.count > 5 || random.chance(40) { return release() }
+        guard let node = random.element(of: model.files) else { return }
         let count = UInt64(1 + random.below(3))
         let isDone = attempt("acquire \(node.number) \(count)", expecting: nil) {
             () throws(Ext4Error) in
@@ -358,14 +406,13 @@ final class Workload {
     }
 
     private func release() {
-        let held = orphans + files.filter { $0.references > 0 }
+        let held = model.orphans + model.files.filter { $0.references > 0 }
         guard let node = random.element(of: held) else { return }
         let count = 1 + UInt64(random.below(Int(node.references)))
         _ = attempt("release \(node.number) \(count)", expecting: nil) { () throws(Ext4Error) in
             try volume.release(node.number, count: count)
         }
-        node.references -= count
-        if node.references == 0 { orphans.removeAll { $0 === node } }
+        model.release(node, count: count)
     }
 
     private func synchronise() {
@@ -376,14 +423,16 @@ final class Workload {
         }
     }
 
-    func synchroniseAll() {
+    /// Makes everything durable.
+    package func synchroniseAll() {
         let isDone = attempt("sync", expecting: nil) { () throws(Ext4Error) in
             try volume.sync()
         }
         if isDone { onSync?(nil) }
     }
 
-    func synchronise(_ file: ModelNode, isDataOnly: Bool) {
+    /// Makes one file durable.
+    package func synchronise(_ file: ReferenceModel.Node, isDataOnly: Bool) {
         let isDone = attempt("sync \(file.number)", expecting: nil) { () throws(Ext4Error) in
             try volume.sync(inode(file), dataOnly: isDataOnly)
         }
@@ -393,7 +442,7 @@ final class Workload {
 
 extension Ext4Error {
     /// Whether it tells of a device that fails, or of the volume that was given up for that.
-    var isOfDevice: Bool {
+    package var isOfDevice: Bool {
         switch self {
         case .io, .readOnlyVolume: true
         default: false

@@ -1,3 +1,4 @@
+import Ext4Verify
 import Foundation
 import Testing
 

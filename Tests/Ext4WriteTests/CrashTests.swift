@@ -1,3 +1,4 @@
+import Ext4Verify
 import Testing
 
 @testable import Ext4
@@ -40,8 +41,10 @@ import Testing
             var count = 0
             try trial.forEachCrash(cuts: 40, seed: UInt64(seed)) { image, event in
                 count += 1
+                let preened =
+                    mayCheck && count % 5 == 0 ? try TestImage.preened(image) : image
                 let reason = try trial.complaint(
-                    about: image, options, after: event, byE2fsck: mayCheck && count % 5 == 0)
+                    about: preened, options, after: event, check: TestImage.complaints(about:))
                 #expect(reason == nil, "seed \(seed), crash behind event \(event)")
                 return reason == nil
             }

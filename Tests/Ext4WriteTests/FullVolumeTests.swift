@@ -1,3 +1,4 @@
+import Ext4Verify
 import Testing
 
 @testable import Ext4
@@ -11,7 +12,7 @@ import Testing
         "-t ext4 -b 1024 -O ^has_journal,inline_data -m 10 -N 4000",
     ]
 
-    private func open(_ device: TestDevice) throws -> Volume {
+    private func open(_ device: FaultyDevice) throws -> Volume {
         try Volume.open(device, options: Workload.options(Workload.Clock()))
     }
 

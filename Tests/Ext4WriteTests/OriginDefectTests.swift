@@ -1,3 +1,4 @@
+import Ext4Verify
 import Testing
 
 @testable import Ext4
@@ -7,11 +8,11 @@ import Testing
     private static let file = NewInode(mode: FileMode(rawValue: 0o100644))
     private static let directory = NewInode(mode: FileMode(rawValue: 0o040755))
 
-    private func open(_ device: TestDevice) throws -> Volume {
+    private func open(_ device: FaultyDevice) throws -> Volume {
         try Volume.open(device, options: Workload.options(Workload.Clock()))
     }
 
-    private func finish(_ volume: Volume, _ device: TestDevice) throws {
+    private func finish(_ volume: Volume, _ device: FaultyDevice) throws {
         try volume.close()
         #expect(try TestImage.complaints(about: device) == nil)
     }
@@ -77,7 +78,7 @@ import Testing
             truncate -s 32M $1; mke2fs -q -F -t ext4 -b 1024 -d $1.d $1
             e2fsck -fyD $1 > /dev/null || [ $? = 1 ]
             """, path)
-        let device = try TestDevice(path: path)
+        let device = try FaultyDevice(path: path)
         let volume = try open(device)
         let parent = try volume.lookup("d", in: volume.root())
         #expect(parent.flags.contains(.index))
@@ -144,7 +145,7 @@ import Testing
 
         for features in ["bigalloc", "encrypt", "casefold", "quota"] {
             let device = try TestImage.make("-t ext4 -O \(features)", megabytes: 64)
-            let before = TestDevice(copyOf: device)
+            let before = FaultyDevice(copyOf: device)
             do throws(Ext4Error) {
                 let volume = try Volume.open(
                     device, options: Workload.options(Workload.Clock()))

@@ -1,3 +1,4 @@
+import Ext4Verify
 import Foundation
 
 struct Failed: Error, CustomStringConvertible {
@@ -51,13 +52,11 @@ final class Scratch: Sendable {
 }
 
 /// Makes volumes by mke2fs, in memory and full of poison: every byte that mke2fs does not write is
-/// one that no test writes, so that what shows of it in a file was never the file's.
+/// one that no test writes (`Randomness.poison`), so that what shows of it in a file was never the file's.
 enum TestImage {
-    static let poison: UInt8 = 0xA5
-
     static func make(
         _ options: String, megabytes: Int, extended: String = ""
-    ) throws -> TestDevice {
+    ) throws -> FaultyDevice {
         let scratch = try Scratch()
         let image = scratch.path("image")
         try shell(
@@ -65,11 +64,11 @@ enum TestImage {
             head -c \(megabytes)M /dev/zero | tr '\\0' '\\245' > $1
             mke2fs -q -F -E nodiscard,lazy_itable_init=0\(extended) \(options) $1
             """, image)
-        return try TestDevice(path: image)
+        return try FaultyDevice(path: image)
     }
 
     /// What `e2fsck -fn` has to say; nil when that is nothing.
-    static func complaints(about device: TestDevice) throws -> String? {
+    static func complaints(about device: FaultyDevice) throws -> String? {
         let scratch = try Scratch()
         try device.save(to: scratch.path("image"))
         return try complaints(aboutFile: scratch.path("image"))
@@ -78,5 +77,18 @@ enum TestImage {
     static func complaints(aboutFile path: String) throws -> String? {
         let (status, output) = try runShell("e2fsck -fn $1 2>&1", [path])
         return status == 0 ? nil : "e2fsck -fn: \(status)\n\(output.prefix(3000))"
+    }
+
+    /// What `e2fsck -p` makes of a volume: it goes on only where nothing is lost by it.
+    static func preened(_ device: FaultyDevice) throws -> FaultyDevice {
+        let scratch = try Scratch()
+        let path = scratch.path("image")
+        try device.save(to: path)
+        // 1 tells that it did something.
+        let (status, output) = try runShell("e2fsck -fp $1 2>&1", [path])
+        guard status <= 1 else {
+            throw Failed(description: "e2fsck -fp: \(status): \(output)")
+        }
+        return try FaultyDevice(path: path)
     }
 }

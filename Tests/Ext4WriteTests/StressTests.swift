@@ -1,4 +1,5 @@
 import Ext4Host
+import Ext4Verify
 import Foundation
 import Testing
 
@@ -33,7 +34,7 @@ import Testing
             let volume = try Volume.open(
                 FileDevice(path: path, access: .readWrite), options: options)
             let stress = try Stress(volume)
-            try stress.run(threads: 8, seconds: Self.seconds, clock: clock)
+            stress.run(threads: 8, for: .seconds(Self.seconds), clock: clock)
             #expect(stress.surprises == [])
             try volume.close()
         }
@@ -43,13 +44,14 @@ import Testing
     /// A crash while many threads are at work leaves a volume that recovery makes sound.
     @Test func aCrashUnderManyThreads() throws {
         let device = try TestImage.make("-t ext4 -b 1024 -J size=2", megabytes: 64)
-        let start = TestDevice(copyOf: device)
+        let start = FaultyDevice(copyOf: device)
         device.startRecording()
         let clock = Workload.Clock(isStopped: true)
         let options = Workload.options(clock, cacheBytes: 1 << 20)
         let volume = try Volume.open(device, options: options)
         let stress = try Stress(volume)
-        try stress.run(threads: 8, seconds: min(Self.seconds, 3) / 2, clock: clock)
+        stress.run(
+            threads: 8, for: .seconds(min(Self.seconds, 3) / 2), clock: clock)
         #expect(stress.surprises == [])
         try CrashTrial.forEachCrash(of: device, from: start, after: 10, cuts: 40, seed: 1) {
             image, event in
@@ -60,7 +62,7 @@ import Testing
     }
 
     private static func recover(
-        _ image: TestDevice, _ options: OpenOptions
+        _ image: FaultyDevice, _ options: OpenOptions
     ) throws -> String? {
         try Volume.open(image, options: options).close()
         return try TestImage.complaints(about: image)

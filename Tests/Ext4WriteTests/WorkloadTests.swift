@@ -39,7 +39,7 @@ import Testing
     }
 
     /// Checks everything, closes the volume and has e2fsck look at it.
-    private func finish(_ workload: Workload, _ device: TestDevice, _ comment: String) throws {
+    private func finish(_ workload: Workload, _ device: FaultyDevice, _ comment: String) throws {
         try #require(workload.surprises.isEmpty, "\(comment): \(workload.report)")
         #expect(workload.compare() == [], "\(comment): \(workload.report)")
         workload.releaseAll()
@@ -49,7 +49,7 @@ import Testing
         #expect(complaints == nil, "\(comment): \(workload.report)")
     }
 
-    private func compareWithKernel(_ device: TestDevice) throws {
+    private func compareWithKernel(_ device: FaultyDevice) throws {
         let scratch = try Scratch()
         let image = scratch.path("image")
         try device.save(to: image)
