@@ -1,4 +1,3 @@
-import CHostTree
 import Glibc
 
 /// A call of the system that failed, or something else that went wrong.
@@ -44,11 +43,6 @@ struct OpenFile: ~Copyable {
         guard (dataOnly ? fdatasync(descriptor) : fsync(descriptor)) == 0 else {
             throw Failure("fsync", errno)
         }
-    }
-
-    func syncAll() throws(Failure) {
-        let code = linux_sync_file_system(descriptor)
-        guard code >= 0 else { throw Failure("syncfs", -code) }
     }
 
     func contents() throws(Failure) -> [UInt8] {

@@ -94,7 +94,6 @@ struct Series {
         for writer in writers {
             try Names.makeDirectory("\(point)/\(writer.folder)")
         }
-        try OpenFile(point, O_RDONLY).syncAll()
         try daemon.unmount()
     }
 

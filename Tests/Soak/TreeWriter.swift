@@ -1,4 +1,3 @@
-import CHostTree
 import Ext4Verify
 import Glibc
 
@@ -12,6 +11,8 @@ final class TreeWriter: Writer, @unchecked Sendable {
     private typealias State = [String: String]
     /// The promised state and those since; the last one may be under way.
     private var states: [State] = [[:]]
+    /// The directories, and the files cut off, that changed since the last promise.
+    private var changed: Set<String> = []
 
     init(_ folder: String, seed: UInt64) {
         self.folder = folder
@@ -20,6 +21,11 @@ final class TreeWriter: Writer, @unchecked Sendable {
 
     private func some(_ kind: Character) -> String? {
         random.element(of: states[states.count - 1].filter { $0.value.first == kind }.keys.sorted())
+    }
+
+    /// The directory that a path is in; empty for the top.
+    private func parent(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
     }
 
     private func freshPath() -> String {
@@ -31,10 +37,9 @@ final class TreeWriter: Writer, @unchecked Sendable {
     func step(_ root: String) throws(Failure) {
         let base = "\(root)/\(folder)"
         for _ in 0..<1 + random.below(5) { try change(base) }
-        let directory = try OpenFile(base, O_RDONLY)
-        // Of one directory, `fsync` promises nothing about those below it.
-        if random.chance(40) { return try directory.sync() }
-        try directory.syncAll()
+        // Of a directory, `fsync` promises its own entries. The kernel has no `syncfs` for FUSE.
+        for path in changed.sorted() { try Names.sync(path.isEmpty ? base : "\(base)/\(path)") }
+        changed = []
         states = [states[states.count - 1]]
     }
 
@@ -45,22 +50,26 @@ final class TreeWriter: Writer, @unchecked Sendable {
         case 0:
             let path = freshPath()
             state[path] = "d"
+            changed.insert(parent(of: path))
             try apply(state, "mkdir \(path)", { unsafe mkdir("\(base)/\(path)", 0o755) })
         case 1:
             let path = freshPath()
             state[path] = "f0"
+            changed.insert(parent(of: path))
             states.append(state)
             _ = try OpenFile("\(base)/\(path)", O_WRONLY | O_CREAT | O_EXCL)
         case 2:
             let path = freshPath()
             let target = String(repeating: "t", count: 1 + random.below(200))
             state[path] = "l" + target
+            changed.insert(parent(of: path))
             try apply(
                 state, "symlink \(path)", { unsafe symlink(target, "\(base)/\(path)") })
         case 3:
             guard let path = some("f") else { return }
             let new = freshPath()
             state[new] = state[path]
+            changed.insert(parent(of: new))
             // Both names show one size from now on: it is not changed any more.
             let fixed = "h" + (state[path] ?? "").dropFirst()
             state[path] = fixed
@@ -73,6 +82,7 @@ final class TreeWriter: Writer, @unchecked Sendable {
             guard let path = some("f") else { return }
             let size = random.below(20_000)
             state[path] = "f\(size)"
+            changed.insert(path)
             try apply(
                 state, "truncate \(path)",
                 { unsafe truncate("\(base)/\(path)", off_t(size)) })
@@ -95,6 +105,11 @@ final class TreeWriter: Writer, @unchecked Sendable {
             state[old] = nil
             state[new + old.dropFirst(path.count)] = value
         }
+        changed = Set(
+            changed.map { old in
+                old == path || old.hasPrefix(path + "/") ? new + old.dropFirst(path.count) : old
+            })
+        changed.formUnion([parent(of: path), parent(of: new)])
         try apply(
             state, "rename \(path) to \(new)",
             { unsafe rename("\(base)/\(path)", "\(base)/\(new)") })
@@ -107,6 +122,8 @@ final class TreeWriter: Writer, @unchecked Sendable {
         guard let path = random.element(of: empty.sorted()) else { return }
         let isDirectory = state[path]?.first == "d"
         state[path] = nil
+        changed.remove(path)
+        changed.insert(parent(of: path))
         try apply(
             state, "remove \(path)",
             {
@@ -156,6 +173,7 @@ final class TreeWriter: Writer, @unchecked Sendable {
         let found = plain(try read("\(root)/\(folder)"))
         // What has two names is known by the state that it matches.
         states = [states.first { plain($0) == found } ?? found]
+        changed = []
     }
 }
 

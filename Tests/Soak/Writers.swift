@@ -1,4 +1,3 @@
-import CHostTree
 import Ext4Verify
 import Glibc
 
