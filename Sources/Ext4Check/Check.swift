@@ -31,7 +31,12 @@ public enum Check {
         guard start.isUsable else { return CheckResult(state) }
         let workers = Workers(count: options.threads > 0 ? options.threads : Workers.processors)
         try DescriptorPass(state).run()
+        try JournalPass(state).run()
         try InodePass(state: state, workers: workers).run()
+        try ClaimPass(state: state, workers: workers).run()
+        try DirectoryPass(state: state, workers: workers).run()
+        try ConnectivityPass(state).run()
+        try TotalsPass(state: state, workers: workers).run()
         return CheckResult(state)
     }
 }
@@ -49,5 +54,17 @@ public struct CheckResult: Sendable {
             findings: findings, omitted: omitted,
             statistics: state.gathered.withLock { $0.statistics })
         self.state = state
+    }
+}
+
+extension CheckResult {
+    /// Only how the bitmaps on the disk differ from those of what is reachable.
+    public var bitmapDifferences: CheckReport {
+        let rules: Set<CheckRule> = [
+            .bitmapBlocks, .bitmapInodes, .bitmapBlockPadding, .groupUninitialised,
+        ]
+        return CheckReport(
+            findings: report.findings.filter { rules.contains($0.rule) },
+            omitted: report.omitted, statistics: report.statistics)
     }
 }

@@ -6,7 +6,7 @@ internal import Glibc
 struct Ext4Command: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ext4",
-        abstract: "Read, change and mount ext2, ext3 and ext4 file systems.",
+        abstract: "Read, change, mount and check ext2, ext3 and ext4 file systems.",
         discussion: """
             Every command takes IMAGE, an image file or a block device, and works on it without \
             mounting it and without root. A volume that was not unmounted cleanly is shown as its \
@@ -23,6 +23,7 @@ struct Ext4Command: ParsableCommand {
               ext4 put -r disk.img ./site /srv
               ext4 chmod -R disk.img u=rwX,go=rX /srv
               ext4 mount disk.img /mnt
+              ext4 fsck -n disk.img
 
             EXIT STATUS
               0   all went well
@@ -39,17 +40,26 @@ struct Ext4Command: ParsableCommand {
             RemoveCommand.self, RemoveDirectoryCommand.self, MoveCommand.self,
             LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
             TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,
+            FsckCommand.self,
         ]
     }
 
     static func main() {
+        let arguments = PathArgument.arguments()
         do {
-            var command = try parseAsRoot(PathArgument.arguments())
+            var command = try parseAsRoot(arguments)
             try command.run()
         } catch let failure as CommandFailure {
             if let message = failure.message { Complaint.write(message) }
             Glibc.exit(failure.status)
         } catch {
+            // What fsck(8) calls for: a boot script tells misuse from damage by it.
+            if arguments.first == FsckCommand._commandName,
+                exitCode(for: error) == .validationFailure
+            {
+                Complaint.write(message(for: error))
+                Glibc.exit(FsckCommand.Status.usage)
+            }
             exit(withError: error)
         }
     }

@@ -35,6 +35,23 @@ struct ProgressLine {
         Self.isShown.store(true, ordering: .relaxed)
     }
 
+    /// Shows how much of a known amount is done.
+    mutating func show(_ what: String, done: UInt64, total: UInt64) {
+        guard isWanted else { return }
+        let now = Self.now()
+        guard now >= next else { return }
+        next = now + 0.2
+        let width: UInt64 = 40
+        let filled = Int(total == 0 ? width : min(done, total) * width / total)
+        let bar =
+            String(repeating: "#", count: filled)
+            + String(repeating: "-", count: Int(width) - filled)
+        let percent = total == 0 ? 100 : min(done, total) * 100 / total
+        let head = what + String(repeating: " ", count: max(0, 13 - what.count))
+        Self.put("\r\(verb) \(head) [\(bar)] \(percent)%\u{1B}[K")
+        Self.isShown.store(true, ordering: .relaxed)
+    }
+
     /// Wipes the line.
     static func clear() {
         if isShown.exchange(false, ordering: .relaxed) { put("\r\u{1B}[K") }

@@ -114,7 +114,7 @@ package struct HTreeNode {
 
     /// The checksum of a node: of what is before the entries, those in use, and the tail with its
     /// own field as zeros.
-    private static func checksum(
+    package static func checksum(
         of bytes: RawSpan, entries: Int, count: Int, limit: Int, owner: BlockOwner
     ) -> UInt32 {
         var crc = CRC32C(owner.checksumSeed)

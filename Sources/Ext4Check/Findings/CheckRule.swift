@@ -178,7 +178,6 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case bitmapBlocks = "bitmap.blocks"
     case bitmapInodes = "bitmap.inodes"
     case bitmapBlockPadding = "bitmap.blockPadding"
-    case bitmapInodePadding = "bitmap.inodePadding"
     case bitmapBlockChecksum = "bitmap.blockChecksum"
     case bitmapInodeChecksum = "bitmap.inodeChecksum"
     case groupFreeBlocks = "group.freeBlocks"

@@ -205,10 +205,6 @@ extension RuleDefinition {
             "they are set"
         ),
         (
-            .bitmapInodePadding, .safe, "bits behind the last inode of a group are set",
-            "they are set"
-        ),
-        (
             .bitmapBlockChecksum, .safe, "the block bitmap's checksum is that of its bytes",
             "it is written"
         ),

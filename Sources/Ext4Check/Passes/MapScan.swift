@@ -353,6 +353,8 @@ struct MapScan {
         }
         let first = start &- volume.firstDataBlock
         if state.metadata.isAnyClaimed(first..<first &+ count) {
+            // What the resize inode names are the volume's own blocks.
+            guard owner.inode != .resize else { return }
             report(
                 .mapMetadata, block: node, logical: logical, byteOffset: offset, found: start,
                 count: count)
@@ -392,6 +394,7 @@ struct MapScan {
         }
         let first = block &- volume.firstDataBlock
         if state.metadata.isAnyClaimed(first..<first &+ 1) {
+            guard owner.inode != .resize else { return }
             report(.mapMetadata, block: block, found: block)
         } else {
             state.blocks.claim(volume.clusters(of: block, count: 1))

@@ -75,6 +75,8 @@ package final class CheckState: Sendable {
         var totals: [GroupTotals] = []
         var quotas: [[UInt32: QuotaAmount]] = [[:], [:], [:]]
         var statistics = CheckStatistics()
+        /// What the root's lost+found leads to.
+        var lostAndFound: (inode: InodeNumber, type: FileType, place: Corruption.Place)?
     }
 
     let gathered = Mutex(Gathered())
