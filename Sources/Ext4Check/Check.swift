@@ -31,12 +31,14 @@ public enum Check {
         guard start.isUsable else { return CheckResult(state) }
         let workers = Workers(count: options.threads > 0 ? options.threads : Workers.processors)
         try DescriptorPass(state).run()
+        try BackupPass(state).run()
         try JournalPass(state).run()
         try InodePass(state: state, workers: workers).run()
         try ClaimPass(state: state, workers: workers).run()
         try DirectoryPass(state: state, workers: workers).run()
         try ConnectivityPass(state).run()
         try TotalsPass(state: state, workers: workers).run()
+        try QuotaPass(state: state).run()
         return CheckResult(state)
     }
 }

@@ -86,8 +86,8 @@ struct DirectoryScan {
     /// When set, nothing is told or counted: only names that lead there are noted.
     let looksFor: InodeNumber?
     private let firstInode: InodeNumber
-    /// Names of the block at hand, by their places.
-    var seen: [UInt64: [Range<Int>]] = [:]
+    /// Names of the block at hand.
+    private var seen: NameTable
 
     init(_ state: CheckState, _ directories: Directories, looksFor: InodeNumber? = nil) {
         self.state = state
@@ -95,6 +95,7 @@ struct DirectoryScan {
         self.directories = directories
         self.looksFor = looksFor
         format = state.volume.directoryFormat
+        seen = NameTable(blockSize: state.volume.blockSize)
         firstInode = state.volume.superblock.firstInode
     }
 
@@ -214,7 +215,7 @@ struct DirectoryScan {
         typealias Layout = DirectoryRecord.Layout
         var offset = area.lowerBound
         var number = isFirst ? 0 : 2
-        seen.removeAll(keepingCapacity: true)
+        seen.removeAll()
         while offset < area.upperBound {
             var place = place
             place.byteOffset = offset
@@ -375,21 +376,11 @@ struct DirectoryScan {
                 break
             }
         }
-        // FNV-1a tells names apart; those that agree in it are compared.
-        var key: UInt64 = 0xCBF2_9CE4_8422_2325
-        for index in entry.name { key = (key ^ UInt64(bytes.byte(at: index))) &* 0x100_0000_01B3 }
-        let name = bytes.extracting(entry.name)
-        for other in seen[key] ?? [] where other.count == entry.name.count {
-            let earlier = bytes.extracting(other)
-            guard (0..<name.byteCount).allSatisfy({ name.byte(at: $0) == earlier.byte(at: $0) })
-            else { continue }
-            report(
-                Finding(
-                    .directoryDuplicate, at: entry.place, other: entry.inode,
-                    name: bytes.copy(entry.name)))
-            return
-        }
-        seen[key, default: []].append(entry.name)
+        guard !seen.insert(entry.name, of: bytes) else { return }
+        report(
+            Finding(
+                .directoryDuplicate, at: entry.place, other: entry.inode,
+                name: bytes.copy(entry.name)))
     }
 
     private func checkType(_ entry: Entry, _ type: FileType, _ bytes: RawSpan) {

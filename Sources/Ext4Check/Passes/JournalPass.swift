@@ -309,9 +309,11 @@ struct JournalPass {
         let descriptorBlocks = UInt64(
             (superblock.groupCount - 1) / superblock.descriptorsPerBlock + 1)
         let perBlock = UInt64(volume.blockSize / 4)
+        // With blocks of 1 KiB and clusters the first block of all comes before the superblock.
+        let shift: UInt64 = volume.blockSize == 1024 && volume.firstDataBlock == 0 ? 1 : 0
         for index in 0..<reserved {
             let slot = (descriptorBlocks + index) % perBlock
-            let expected = volume.firstDataBlock + 1 + descriptorBlocks + index
+            let expected = volume.firstDataBlock + shift + 1 + descriptorBlocks + index
             let found = unsafe UInt64(pointers.span.bytes[Field<UInt32>.le(4 * Int(slot))])
             guard found == expected else {
                 return broken("pointer \(slot)", found: found, expected: expected)
