@@ -108,7 +108,12 @@ let package = Package(
             swiftSettings: settings),
         // Damaged volumes, and the finds of the fuzzer; shares its sources with `scripts/fuzz`.
         .testTarget(
-            name: "MalformedImageTests", dependencies: ["Ext4", "Ext4Host", "Ext4Verify"],
+            name: "MalformedImageTests",
+            dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
+            swiftSettings: settings),
+        // The rules of the check, and its verdict against e2fsck's. Needs e2fsprogs.
+        .testTarget(
+            name: "Ext4CheckTests", dependencies: ["Ext4", "Ext4Check", "Ext4Host"],
             swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),

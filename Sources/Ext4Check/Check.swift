@@ -29,7 +29,7 @@ public enum Check {
         let state = try CheckState(start.volume, options)
         for finding in start.findings { state.report(finding) }
         guard start.isUsable else { return CheckResult(state) }
-        let workers = Workers(count: options.threads > 0 ? options.threads : Workers.processors)
+        let workers = Workers(options)
         try DescriptorPass(state).run()
         try BackupPass(state).run()
         try JournalPass(state).run()

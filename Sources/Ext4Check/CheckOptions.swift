@@ -10,6 +10,8 @@ public struct CheckOptions: Sendable {
     public var now: Timestamp?
     /// How many findings are kept; those beyond are counted.
     public var maximumFindings = 100_000
+    /// Asked now and then whether to break off; what was found until then is worth nothing.
+    public var isCancelled: (@Sendable () -> Bool)?
     /// Told how far the check is, several times a second and from any thread.
     public var progress: (@Sendable (CheckProgress) -> Void)?
 

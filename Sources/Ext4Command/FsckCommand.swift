@@ -114,6 +114,7 @@ struct FsckCommand: ParsableCommand {
         options.now = Timestamp.now
         let line = CheckProgressLine()
         options.progress = { line.show($0) }
+        options.isCancelled = { Interruption.signal != nil }
         return options
     }
 

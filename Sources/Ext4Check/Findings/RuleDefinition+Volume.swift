@@ -114,7 +114,7 @@ extension RuleDefinition {
             "it is replayed"
         ),
         (
-            .journalUnused, .risky, "a volume without a journal names none",
+            .journalUnused, .note, "a volume without a journal names none",
             "the journal's marks are dropped"
         ),
         (
@@ -229,11 +229,11 @@ extension RuleDefinition {
             "the mark is dropped"
         ),
         (
-            .superblockFreeBlocks, .safe, "s_free_blocks_count is the number of free blocks",
+            .superblockFreeBlocks, .note, "s_free_blocks_count is the number of free blocks",
             "it is set to that"
         ),
         (
-            .superblockFreeInodes, .safe, "s_free_inodes_count is the number of free inodes",
+            .superblockFreeInodes, .note, "s_free_inodes_count is the number of free inodes",
             "it is set to that"
         ),
         (.quotaFile, .safe, "a quota file is a sound tree of records", "it is made anew"),

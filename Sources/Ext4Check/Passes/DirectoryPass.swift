@@ -177,7 +177,8 @@ struct DirectoryScan {
         let logical = place.logicalBlock?.rawValue ?? 0
         let role = index?.role(of: logical)
         if case .node = role { return }
-        let isRoot = index?.isSound == true && logical == 0
+        // The index's root has its checksum elsewhere, however bad the index is.
+        let isRoot = index != nil && logical == 0
         var end = bytes.byteCount
         if volume.hasChecksums, !isRoot {
             if index?.isFramed(bytes) == true, index?.isSound == false { return }

@@ -13,6 +13,13 @@ internal import Synchronization
 struct Workers: Sendable {
     /// How many threads there are, the caller's included.
     let count: Int
+    /// Whether somebody wants an end of it.
+    let isCancelled: (@Sendable () -> Bool)?
+
+    init(_ options: CheckOptions) {
+        count = options.threads > 0 ? options.threads : Self.processors
+        isCancelled = options.isCancelled
+    }
 
     /// The number of processors that are there.
     static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
@@ -23,11 +30,16 @@ struct Workers: Sendable {
         private let next = Atomic<Int>(0)
         private let isStopped = Atomic<Bool>(false)
 
-        init(count: Int) { self.count = count }
+        private let isCancelled: (@Sendable () -> Bool)?
+
+        init(count: Int, isCancelled: (@Sendable () -> Bool)?) {
+            self.count = count
+            self.isCancelled = isCancelled
+        }
 
         /// A task that nobody else has; nil when there are no more.
         func take() -> Int? {
-            guard !isStopped.load(ordering: .relaxed) else { return nil }
+            guard !isStopped.load(ordering: .relaxed), isCancelled?() != true else { return nil }
             let task = next.add(1, ordering: .relaxed).oldValue
             return task < count ? task : nil
         }
@@ -42,7 +54,7 @@ struct Workers: Sendable {
     func run<Result: Sendable>(
         _ taskCount: Int, _ body: @Sendable (Tasks) throws(Ext4Error) -> Result
     ) throws(Ext4Error) -> [Result] {
-        let tasks = Tasks(count: taskCount)
+        let tasks = Tasks(count: taskCount, isCancelled: isCancelled)
         let threads = max(1, min(count, taskCount))
         guard threads > 1 else { return [try body(tasks)] }
         let outcome = Outcome<Result>()
