@@ -42,6 +42,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case superblockMountTime = "superblock.mountTime"
     case superblockWriteTime = "superblock.writeTime"
     case superblockReservedDescriptors = "superblock.reservedDescriptors"
+    case superblockReservedBlocks = "superblock.reservedBlocks"
     case superblockFeatures = "superblock.features"
     case superblockState = "superblock.state"
     case superblockErrors = "superblock.errors"

@@ -24,6 +24,10 @@ extension RuleDefinition {
             "without resize_inode no descriptor blocks are reserved", "the number is set to 0"
         ),
         (
+            .superblockReservedBlocks, .risky, "no more than half of the blocks is reserved",
+            "a twentieth is"
+        ),
+        (
             .superblockFeatures, .risky, "features that need each other are there together",
             "the feature is switched as the others need it"
         ),

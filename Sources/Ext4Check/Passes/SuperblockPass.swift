@@ -126,6 +126,12 @@ enum SuperblockPass {
                     .superblockReservedDescriptors,
                     found: UInt64(superblock.reservedDescriptorBlocks), expected: 0))
         }
+        if superblock.reservedBlocksCount > superblock.blocksCount / 2 {
+            findings.append(
+                Finding(
+                    .superblockReservedBlocks, found: superblock.reservedBlocksCount,
+                    expected: superblock.blocksCount / 20))
+        }
         findings += features(of: superblock)
         let valid: UInt16 = 1
         let errors: UInt16 = 2
