@@ -216,13 +216,14 @@ struct DirectoryScan {
         typealias Layout = DirectoryRecord.Layout
         var offset = area.lowerBound
         var number = isFirst ? 0 : 2
+        let rule = place.block == nil ? CheckRule.directoryInline : .directoryRecord
         seen.removeAll()
         while offset < area.upperBound {
             var place = place
             place.byteOffset = offset
             let room = area.upperBound - offset
             guard room >= DirectoryRecord.headerSize else {
-                report(Finding(.directoryRecord, at: place, found: UInt64(room)))
+                report(Finding(rule, at: place, found: UInt64(room)))
                 return
             }
             let length = DirectoryRecord.recordLength(
@@ -231,7 +232,7 @@ struct DirectoryScan {
             guard length & 3 == 0, length >= 12, length <= room,
                 DirectoryRecord.headerSize + nameLength <= length
             else {
-                report(Finding(.directoryRecord, at: place, found: UInt64(length)))
+                report(Finding(rule, at: place, found: UInt64(length)))
                 return
             }
             let start = offset + DirectoryRecord.headerSize

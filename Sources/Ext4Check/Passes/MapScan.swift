@@ -374,7 +374,8 @@ struct MapScan {
 
     private mutating func addRun(logical: UInt64, start: UInt64, count: UInt64) {
         if let last = runs.last, UInt64(last.logical) + UInt64(last.count) == logical,
-            last.block + UInt64(last.count) == start
+            last.block + UInt64(last.count) == start,
+            !last.count.addingReportingOverflow(UInt32(count)).overflow
         {
             runs[runs.count - 1] = DirectoryRun(
                 logical: last.logical, count: last.count + UInt32(count), block: last.block)
