@@ -63,7 +63,8 @@ extension CheckResult {
     /// Only how the bitmaps on the disk differ from those of what is reachable.
     public var bitmapDifferences: CheckReport {
         let rules: Set<CheckRule> = [
-            .bitmapBlocks, .bitmapInodes, .bitmapBlockPadding, .groupUninitialised,
+            .bitmapBlocks, .bitmapInodes, .bitmapBlockPadding, .bitmapInodePadding,
+            .groupUninitialised,
         ]
         return CheckReport(
             findings: report.findings.filter { rules.contains($0.rule) },

@@ -78,7 +78,9 @@ import Testing
             ).contains(where: {
                 guard let start = $0.start else { return false }
                 return start <= block && block < start.advanced(by: $0.count)
-            }) { continue }
+            }) {
+                continue
+            }
             for offset in stride(from: range.lowerBound, to: range.upperBound, by: 61) {
                 var image = sound
                 image[offset] ^= 0x10

@@ -43,6 +43,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case superblockWriteTime = "superblock.writeTime"
     case superblockReservedDescriptors = "superblock.reservedDescriptors"
     case superblockReservedBlocks = "superblock.reservedBlocks"
+    case superblockExclusive = "superblock.exclusive"
     case superblockFeatures = "superblock.features"
     case superblockState = "superblock.state"
     case superblockErrors = "superblock.errors"
@@ -61,6 +62,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     // Journal and multi-mount protection.
     case mmpBlock = "mmp.block"
     case mmpContents = "mmp.contents"
+    case mmpSequence = "mmp.sequence"
     case mmpInUse = "mmp.inUse"
     case journalInode = "journal.inode"
     case journalSuperblock = "journal.superblock"
@@ -105,9 +107,11 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case inodeAttributeFlag = "inode.attributeFlag"
     case inodeObsoleteFlag = "inode.obsoleteFlag"
     case inodeSpecialFlags = "inode.specialFlags"
+    case inodeImmutable = "inode.immutable"
     case inodeSpecialSize = "inode.specialSize"
     case symlinkTarget = "symlink.target"
     case inlineData = "inline.data"
+    case inlineSize = "inline.size"
 
     // Maps.
     case extentHeader = "extent.header"
@@ -149,6 +153,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case directoryName = "directory.name"
     case directoryDuplicate = "directory.duplicate"
     case directoryType = "directory.type"
+    case directoryTypeUnset = "directory.typeUnset"
     case directoryInode = "directory.inode"
     case directoryUnusedInode = "directory.unusedInode"
     case directoryUninitialised = "directory.uninitialised"
@@ -179,6 +184,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case bitmapBlocks = "bitmap.blocks"
     case bitmapInodes = "bitmap.inodes"
     case bitmapBlockPadding = "bitmap.blockPadding"
+    case bitmapInodePadding = "bitmap.inodePadding"
     case bitmapBlockChecksum = "bitmap.blockChecksum"
     case bitmapInodeChecksum = "bitmap.inodeChecksum"
     case groupFreeBlocks = "group.freeBlocks"

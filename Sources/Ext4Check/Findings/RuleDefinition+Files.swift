@@ -29,7 +29,7 @@ extension RuleDefinition {
             "it is set to the volume's own"
         ),
         (
-            .inodeExtraTime, .safe, "the high bits of a time fit its low ones",
+            .inodeExtraTime, .note, "the high bits of a time fit its low ones",
             "they are cleared"
         ),
         (.inodeFragment, .safe, "an inode has no fragment", "the fields are set to 0"),
@@ -74,7 +74,7 @@ extension RuleDefinition {
             "the flag is dropped"
         ),
         (
-            .inodeVerityFlag, .risky,
+            .inodeVerityFlag, .note,
             "only a regular file of a volume with verity has a Merkle tree",
             "the flag is dropped"
         ),
@@ -88,9 +88,12 @@ extension RuleDefinition {
             "the flag is dropped"
         ),
         (
-            .inodeSpecialFlags, .risky,
-            "a device, pipe, socket or short link has no map and cannot be immutable",
+            .inodeSpecialFlags, .risky, "a device, pipe or socket has no map",
             "the flags are dropped"
+        ),
+        (
+            .inodeImmutable, .note, "a device, pipe or socket is not immutable",
+            "the flag is dropped"
         ),
         (
             .inodeSpecialSize, .safe, "a device, pipe or socket has no size",
@@ -101,8 +104,13 @@ extension RuleDefinition {
             "the inode is cleared"
         ),
         (
-            .inlineData, .risky, "contents in the inode fit its size and its attribute",
+            .inlineData, .risky,
+            "contents in the inode have their attribute, and a directory's size",
             "the size is set to what is there, or the inode cleared"
+        ),
+        (
+            .inlineSize, .note, "a file in its inode is no longer than what is there",
+            "the size is set to that"
         ),
     ]
 
@@ -239,6 +247,7 @@ extension RuleDefinition {
             "the second one is renamed"
         ),
         (.directoryType, .safe, "an entry's type is its inode's", "it is set to that"),
+        (.directoryTypeUnset, .note, "an entry has a type", "it is set to its inode's"),
         (
             .directoryInode, .risky, "an entry leads to an inode that names may lead to",
             "it is dropped"

@@ -10,22 +10,26 @@ extension RuleDefinition {
             .superblockSize, .risky, "the volume is no larger than its device",
             "none: enlarge the device, or restore the right one"
         ),
-        (.superblockUUID, .safe, "the volume has a UUID", "it gets a new one"),
+        (.superblockUUID, .note, "the volume has a UUID", "it gets a new one"),
         (
-            .superblockMountTime, .safe, "the last mount is not in the future",
+            .superblockMountTime, .note, "the last mount is not in the future",
             "the time is set to now"
         ),
         (
-            .superblockWriteTime, .safe, "the last write is not in the future",
+            .superblockWriteTime, .note, "the last write is not in the future",
             "the time is set to now"
         ),
         (
-            .superblockReservedDescriptors, .risky,
+            .superblockReservedDescriptors, .note,
             "without resize_inode no descriptor blocks are reserved", "the number is set to 0"
         ),
         (
             .superblockReservedBlocks, .risky, "no more than half of the blocks is reserved",
             "a twentieth is"
+        ),
+        (
+            .superblockExclusive, .note, "only one kind of checksum of descriptors is on",
+            "uninit_bg is switched off"
         ),
         (
             .superblockFeatures, .risky, "features that need each other are there together",
@@ -70,7 +74,7 @@ extension RuleDefinition {
             "the bitmap gets a free block"
         ),
         (
-            .groupFlags, .risky, "only a volume with checksums of descriptors has unused groups",
+            .groupFlags, .risky, "neither the first group nor the last is marked as unused",
             "the marks are dropped"
         ),
         (
@@ -94,6 +98,11 @@ extension RuleDefinition {
             "it is written anew"
         ),
         (
+            .mmpSequence, .risky,
+            "the sequence number is that of a volume that is closed or in use",
+            "it is set to that of one that is closed"
+        ),
+        (
             .mmpInUse, .note, "no machine has the volume open",
             "the mark is taken away when -f says that no machine has"
         ),
@@ -114,7 +123,7 @@ extension RuleDefinition {
             "it is replayed"
         ),
         (
-            .journalUnmarked, .risky, "a journal that holds changes is marked so",
+            .journalUnmarked, .note, "a journal that holds changes is marked so",
             "it is replayed"
         ),
         (
@@ -167,7 +176,7 @@ extension RuleDefinition {
     static let connectivity: [Entry] = [
         (.rootMissing, .risky, "the root is a directory", "it is made anew"),
         (
-            .lostAndFoundMissing, .safe, "the root has a lost+found",
+            .lostAndFoundMissing, .note, "the root has a lost+found",
             "it is made"
         ),
         (
@@ -206,6 +215,10 @@ extension RuleDefinition {
         ),
         (
             .bitmapBlockPadding, .safe, "bits behind the last block of a group are set",
+            "they are set"
+        ),
+        (
+            .bitmapInodePadding, .safe, "bits behind the last inode of a group are set",
             "they are set"
         ),
         (

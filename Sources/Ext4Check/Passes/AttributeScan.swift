@@ -179,7 +179,7 @@ struct AttributeScan {
     // MARK: - In a block
 
     private mutating func checkBlock(_ block: UInt64) throws(Ext4Error) {
-        guard volume.contains(block),
+        guard volume.contains(block), volume.superblock.compatible.contains(.extAttr),
             volume.superblock.incompatible.contains(.bit64) || block < 1 << 32
         else {
             state.report(

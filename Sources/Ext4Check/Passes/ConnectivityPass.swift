@@ -128,9 +128,8 @@ struct ConnectivityPass {
         let stored = Int64(unsafe bytes.span.bytes[InodeRecord.Layout.linkCount])
         var expected = stored - balance
         if state.inodes.type(of: inode) == .directory {
-            // Beyond that a directory stops counting, and one that has stopped does not begin again.
-            if expected >= Self.mostLinks { expected = 1 }
-            if stored == 1, superblock.readOnlyCompatible.contains(.dirNlink) { return }
+            // Beyond that a directory stops counting.
+            if expected > Self.mostLinks { expected = 1 }
         }
         guard expected != stored else { return }
         state.report(

@@ -55,20 +55,18 @@ struct DescriptorPass {
         let descriptor = volume.descriptors[Int(group.rawValue)]
         let unused: GroupDescriptor.Flags = [.blockUninit, .inodeUninit]
         let isLast = group.rawValue == superblock.groupCount - 1
-        if !superblock.hasDescriptorChecksums,
-            !descriptor.flags.isDisjoint(with: unused) || descriptor.unusedInodesCount != 0
-        {
+        // Without checksums of descriptors the marks mean nothing, and nobody minds them.
+        guard superblock.hasDescriptorChecksums else { return }
+        let wrong =
+            group.rawValue == 0
+            ? unused.intersection(descriptor.flags)
+            : isLast ? descriptor.flags.intersection(.blockUninit) : []
+        if !wrong.isEmpty {
             state.report(
                 Finding(
                     .groupFlags, at: .init(group: group),
                     found: UInt64(descriptor.flags.rawValue),
-                    detail: "marks of what is unused, without checksums of descriptors"))
-        } else if isLast, descriptor.flags.contains(.blockUninit) {
-            state.report(
-                Finding(
-                    .groupFlags, at: .init(group: group),
-                    found: UInt64(descriptor.flags.rawValue),
-                    detail: "the last group is marked as unused"))
+                    expected: UInt64(descriptor.flags.subtracting(wrong).rawValue)))
         }
         if descriptor.unusedInodesCount > superblock.inodesPerGroup {
             state.report(

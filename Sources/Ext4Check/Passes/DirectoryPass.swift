@@ -271,7 +271,9 @@ struct DirectoryScan {
     }
 
     private mutating func checkDot(_ entry: Entry, _ bytes: RawSpan, _ subject: Subject) {
-        guard isDots(bytes, entry.name, 1), entry.inode == subject.inode else {
+        guard isDots(bytes, entry.name, 1), entry.inode == subject.inode,
+            bytes.byte(at: entry.name.upperBound) == 0
+        else {
             report(
                 Finding(
                     .directoryDot, at: entry.place, found: UInt64(entry.inode.rawValue),
@@ -284,7 +286,7 @@ struct DirectoryScan {
     }
 
     private mutating func checkDotDot(_ entry: Entry, _ bytes: RawSpan, _ subject: Subject) {
-        guard isDots(bytes, entry.name, 2) else {
+        guard isDots(bytes, entry.name, 2), bytes.byte(at: entry.name.upperBound) == 0 else {
             report(
                 Finding(
                     .directoryDotDot, at: entry.place, found: UInt64(entry.inode.rawValue),
@@ -390,7 +392,8 @@ struct DirectoryScan {
         guard entry.type != expected else { return }
         report(
             Finding(
-                .directoryType, at: entry.place, found: UInt64(entry.type),
+                entry.type == 0 ? .directoryTypeUnset : .directoryType, at: entry.place,
+                found: UInt64(entry.type),
                 expected: UInt64(expected), other: entry.inode, name: bytes.copy(entry.name)))
     }
 

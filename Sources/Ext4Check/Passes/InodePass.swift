@@ -11,6 +11,8 @@ struct InodePass {
         var infos: [DirectoryInfo] = []
         var runs: [DirectoryRun] = []
         var statistics = CheckStatistics()
+        /// Whether a file is too large for a volume without large_file.
+        var hasLargeFile = false
         var quotas: [[UInt32: QuotaAmount]] = [[:], [:], [:]]
     }
 
@@ -30,6 +32,11 @@ struct InodePass {
     }
 
     private func merge(_ shares: [Share]) throws(Ext4Error) {
+        if shares.contains(where: \.hasLargeFile),
+            !state.volume.superblock.readOnlyCompatible.contains(.largeFile)
+        {
+            state.report(Finding(.superblockFeatures, detail: "large files without large_file"))
+        }
         var infos: [DirectoryInfo] = []
         var runs: [DirectoryRun] = []
         infos.reserveCapacity(shares.reduce(0) { $0 + $1.infos.count })
@@ -111,7 +118,10 @@ struct InodeScan {
     private func usedCount(_ group: GroupNumber) -> UInt32 {
         guard superblock.hasDescriptorChecksums else { return superblock.inodesPerGroup }
         let descriptor = volume.descriptors[Int(group.rawValue)]
-        if descriptor.flags.contains(.inodeUninit) { return 0 }
+        // The first group holds the root: a mark there is wrong, and must not hide it.
+        if descriptor.flags.contains(.inodeUninit) {
+            return group.rawValue == 0 ? superblock.inodesPerGroup : 0
+        }
         let unused = descriptor.unusedInodesCount
         return unused <= superblock.inodesPerGroup
             ? superblock.inodesPerGroup - unused : superblock.inodesPerGroup
@@ -245,7 +255,9 @@ struct InodeScan {
     private mutating func count(_ fields: InodeFields) {
         share.statistics.inodes += 1
         switch fields.type {
-        case .regular: share.statistics.files += 1
+        case .regular:
+            share.statistics.files += 1
+            if fields.size >= 1 << 31 { share.hasLargeFile = true }
         case .directory: share.statistics.directories += 1
         case .symlink: share.statistics.symlinks += 1
         default: share.statistics.special += 1
@@ -286,7 +298,15 @@ struct InodeScan {
                 report(.inodeReserved, number, found: UInt64(fields.mode.rawValue))
                 return
             }
-        } else if number != .badBlocks {
+        } else if number == .badBlocks {
+            let isEmpty =
+                fields.mode.rawValue == 0 && fields.linkCount == 0 && fields.attributeBlock == 0
+                && fields.flags.isDisjoint(with: [.extents, .inlineData])
+            if !isEmpty {
+                report(.inodeReserved, number, found: UInt64(fields.mode.rawValue))
+                return
+            }
+        } else {
             let isEmpty = (0..<15).allSatisfy {
                 bytes[Field<UInt32>.le(Layout.block.lowerBound + 4 * $0)] == 0
             }

@@ -57,7 +57,8 @@ extension InodeScan {
         drop(.inodeExtentsFlag, .extents, if: !incompatible.contains(.extents))
         drop(
             .inodeIndexFlag, .index,
-            if: !isDirectory || !superblock.compatible.contains(.dirIndex))
+            if: !isDirectory || flags.contains(.inlineData)
+                || !superblock.compatible.contains(.dirIndex))
         drop(
             .inodeInlineFlag, .inlineData,
             if: !incompatible.contains(.inlineData) || flags.contains(.extents))
@@ -94,7 +95,13 @@ extension InodeScan {
 
     func checkSpecial(_ fields: InodeFields, _ bytes: RawSpan) {
         let number = fields.number
-        let wrong: InodeFlags = [.extents, .inlineData, .immutable, .appendOnly, .index]
+        let wrong: InodeFlags = [.extents, .inlineData, .index]
+        let isImmutable = fields.flags.contains(.immutable)
+        if isImmutable {
+            report(
+                .inodeImmutable, number, found: UInt64(fields.flags.rawValue),
+                expected: UInt64(fields.flags.subtracting(.immutable).rawValue))
+        }
         if !fields.flags.isDisjoint(with: wrong) {
             report(
                 .inodeSpecialFlags, number, found: UInt64(fields.flags.rawValue),
@@ -104,7 +111,8 @@ extension InodeScan {
         let rest = (4..<15).contains {
             bytes[Field<UInt32>.le(Layout.block.lowerBound + 4 * $0)] != 0
         }
-        if rest {
+        // Such a device was once a file: what a stray write has left is nobody's but with the flag.
+        if rest, isImmutable {
             report(
                 .inodeSpecialFlags, number, found: UInt64(fields.flags.rawValue),
                 expected: UInt64(fields.flags.subtracting(wrong).rawValue),
@@ -126,7 +134,9 @@ extension InodeScan {
         let isWrong =
             fields.type == .directory ? fields.size != capacity : fields.size > capacity
         if isWrong {
-            report(.inlineData, fields.number, found: fields.size, expected: capacity)
+            report(
+                fields.type == .directory ? .inlineData : .inlineSize, fields.number,
+                found: fields.size, expected: capacity)
         }
     }
 

@@ -26,8 +26,10 @@ struct JournalPass {
         } else if superblock.readOnlyCompatible.contains(.orphanPresent) {
             state.report(Finding(.orphanPresent, found: 1, expected: 0))
         }
-        if superblock.compatible.contains(.resizeInode), superblock.inodesCount >= 7 {
+        if superblock.compatible.contains(.resizeInode) {
             try checkResizeInode()
+        } else if superblock.reservedDescriptorBlocks == 0 {
+            try checkAbsentResizeInode()
         }
         checkQuotaInodes()
     }
@@ -190,8 +192,11 @@ struct JournalPass {
             switch protection.state {
             case .clean: break
             case .beingChecked:
-                state.report(Finding(.mmpInUse, at: .init(block: block), detail: "a check"))
-            case .inUse(let number), .unknown(let number):
+                state.report(Finding(.mmpSequence, at: .init(block: block), detail: "a check"))
+            case .unknown(let number):
+                state.report(
+                    Finding(.mmpSequence, at: .init(block: block), found: UInt64(number)))
+            case .inUse(let number):
                 state.report(
                     Finding(.mmpInUse, at: .init(block: block), found: UInt64(number)))
             }
@@ -257,8 +262,10 @@ struct JournalPass {
                 }
             }
         }
-        if superblock.readOnlyCompatible.contains(.orphanPresent), !hasEntries {
-            state.report(Finding(.orphanPresent, found: 1, expected: 0))
+        let isMarked = superblock.readOnlyCompatible.contains(.orphanPresent)
+        if isMarked != hasEntries {
+            state.report(
+                Finding(.orphanPresent, found: isMarked ? 1 : 0, expected: hasEntries ? 1 : 0))
         }
     }
 
@@ -274,6 +281,15 @@ struct JournalPass {
     }
 
     // MARK: - The resize inode
+
+    /// Without the feature nobody may have reserved a block.
+    private func checkAbsentResizeInode() throws(Ext4Error) {
+        let bytes = try volume.inodeBytes(.resize)
+        let map = unsafe bytes.span.bytes.extracting(InodeRecord.Layout.block)
+        guard (0..<15).contains(where: { map[Field<UInt32>.le(4 * $0)] != 0 }) else { return }
+        state.report(
+            Finding(.resizeInode, at: .init(inode: .resize), detail: "it is in use"))
+    }
 
     /// The resize inode has one block of pointers, each to a reserved descriptor block, which in
     /// turn has the places of its copies.
@@ -292,9 +308,7 @@ struct JournalPass {
             if reserved != 0 { broken("it is not in use") }
             return
         }
-        guard fields.linkCount > 0, fields.type == .regular else {
-            return broken("it is not a regular file in use")
-        }
+        guard fields.type == .regular else { return broken("it is not a regular file") }
         let doubleIndirect = 13
         for index in 0..<15 where index != doubleIndirect {
             guard span[Field<UInt32>.le(InodeRecord.Layout.block.lowerBound + 4 * index)] == 0

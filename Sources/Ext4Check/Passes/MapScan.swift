@@ -212,6 +212,13 @@ struct MapScan {
                 found: run.count)
             return
         }
+        // The last number that a block could have is no block's.
+        guard run.end.rawValue < 1 << 32 else {
+            report(
+                .inodeTooLarge, block: block, logical: logical, byteOffset: offset,
+                found: run.end.rawValue, expected: 1 << 32 - 1, count: run.count)
+            return
+        }
         guard run.end.rawValue <= bounds.end else {
             report(
                 .extentOrder, block: block, logical: logical, byteOffset: offset,

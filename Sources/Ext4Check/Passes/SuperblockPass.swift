@@ -66,7 +66,9 @@ enum SuperblockPass {
             failure = error
         }
         findings.append(Finding(.superblockInvalid, detail: failure.description))
-        if let backup = SuperblockSource.search(device, open) { return try make(device, backup) }
+        if let backup = SuperblockSource.search(device, open) ?? unusual(bytes, device) {
+            return try make(device, backup)
+        }
         // With nothing better, a primary one of which only the checksum is wrong will do.
         guard
             let superblock = try? Superblock(
@@ -76,6 +78,26 @@ enum SuperblockPass {
         return try CheckedVolume(
             device, superblock: superblock, bytes: bytes, byteOffset: Superblock.byteOffset,
             sourceGroup: GroupNumber(0))
+    }
+
+    /// A backup where groups have not the usual size: as large as the damaged superblock says.
+    private static func unusual(
+        _ bytes: [UInt8], _ device: any BlockDevice
+    ) -> SuperblockSource? {
+        let perGroup = unsafe UInt64(bytes.span.bytes[Layout.blocksPerGroup])
+        guard perGroup >= 8, perGroup <= 1 << 19 else { return nil }
+        for size in (10...16).map({ 1 << $0 }) {
+            for group: UInt64 in [1, 3, 5, 7, 9] {
+                var open = OpenOptions()
+                open.superblock = .backup(
+                    atBlock: BlockNumber((size == 1024 ? 1 : 0) + group * perGroup),
+                    blockSize: size)
+                if let found = try? SuperblockSource.find(on: device, options: open) {
+                    return found
+                }
+            }
+        }
+        return nil
     }
 
     private static func make(
@@ -90,7 +112,11 @@ enum SuperblockPass {
     /// Refuses what this engine does not know: what it cannot read, it must not judge.
     private static func checkFeatures(of superblock: Superblock) throws(Ext4Error) {
         let names =
-            superblock.incompatible.subtracting(.readable).names
+            CompatibleFeatures(
+                rawValue: superblock.compatible.rawValue
+                    & ~CompatibleFeatures.table.reduce(0) { $0 | $1.feature.rawValue }
+            ).names
+            + superblock.incompatible.subtracting(.readable).names
             + superblock.readOnlyCompatible.subtracting(.known).names
         guard names.isEmpty else {
             throw .unsupported(UnsupportedFeatures(names, for: .reading))
@@ -126,6 +152,14 @@ enum SuperblockPass {
                     .superblockReservedDescriptors,
                     found: UInt64(superblock.reservedDescriptorBlocks), expected: 0))
         }
+        if !superblock.readOnlyCompatible.contains(.bigalloc),
+            superblock.clustersPerGroup != superblock.blocksPerGroup
+        {
+            findings.append(
+                Finding(
+                    .superblockInvalid, found: UInt64(superblock.clustersPerGroup),
+                    expected: UInt64(superblock.blocksPerGroup), detail: "s_clusters_per_group"))
+        }
         if superblock.reservedBlocksCount > superblock.blocksCount / 2 {
             findings.append(
                 Finding(
@@ -157,10 +191,6 @@ enum SuperblockPass {
                 "64bit without extent"
             ),
             (
-                readOnly.contains(.metadataCsum) && readOnly.contains(.gdtCsum),
-                "metadata_csum and uninit_bg together"
-            ),
-            (
                 incompatible.contains(.csumSeed) && !readOnly.contains(.metadataCsum),
                 "metadata_csum_seed without metadata_csum"
             ),
@@ -168,7 +198,15 @@ enum SuperblockPass {
                 superblock.compatible.contains(.resizeInode) && incompatible.contains(.metaBg),
                 "resize_inode and meta_bg together"
             ),
+            (
+                incompatible.contains(.casefold) && superblock.encoding != 1,
+                "casefold with encoding \(superblock.encoding)"
+            ),
         ]
-        return broken.filter(\.0).map { Finding(.superblockFeatures, detail: $0.1) }
+        var findings = broken.filter(\.0).map { Finding(.superblockFeatures, detail: $0.1) }
+        if readOnly.contains(.metadataCsum), readOnly.contains(.gdtCsum) {
+            findings.append(Finding(.superblockExclusive))
+        }
+        return findings
     }
 }

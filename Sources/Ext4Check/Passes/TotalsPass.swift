@@ -140,13 +140,20 @@ private struct TotalsScan {
                     count: UInt64(run.count) << ratio))
         }
         let end = min(Int(superblock.clustersPerGroup), block.count * 8)
-        let padding = unsafe block.span.bytes.firstClearBit(in: count..<end)
-        if padding < end {
-            state.report(
-                Finding(
-                    .bitmapBlockPadding, at: .init(group: group, block: descriptor.blockBitmap),
-                    found: UInt64(padding)))
-        }
+        checkPadding(
+            .bitmapBlockPadding, count..<end, descriptor.blockBitmap, group)
+        checkPadding(
+            .bitmapBlockPadding, (end + 7) & ~7..<block.count * 8, descriptor.blockBitmap, group)
+    }
+
+    /// Looks at bits of the bitmap at hand that stand for nothing.
+    private func checkPadding(
+        _ rule: CheckRule, _ bits: Range<Int>, _ bitmap: BlockNumber, _ group: GroupNumber
+    ) {
+        let clear = unsafe block.span.bytes.firstClearBit(in: bits)
+        guard clear < bits.upperBound else { return }
+        state.report(
+            Finding(rule, at: .init(group: group, block: bitmap), found: UInt64(clear)))
     }
 
     /// The bitmap of a group that is marked as unused has what the volume's structures take.
@@ -173,7 +180,7 @@ private struct TotalsScan {
     ) {
         var run: Range<Int>?
         var runIsSet = false
-        for byte in 0..<(count + 7) / 8 {
+        for byte in 0..<min((count + 7) / 8, block.count, wanted.count) {
             guard block[byte] != wanted[byte] else {
                 if let found = run { body(found, runIsSet) }
                 run = nil
@@ -237,6 +244,8 @@ private struct TotalsScan {
                         expected: UInt64(computed)))
             }
         }
+        checkPadding(
+            .bitmapInodePadding, (count + 7) & ~7..<block.count * 8, descriptor.inodeBitmap, group)
         forEachDifference(wanted, count: count) { run, isSet in
             state.report(
                 Finding(
@@ -251,7 +260,17 @@ private struct TotalsScan {
 extension RawSpan {
     /// The first clear bit of a range, or its end.
     fileprivate func firstClearBit(in range: Range<Int>) -> Int {
-        for bit in range where byte(at: bit >> 3) >> UInt8(bit & 7) & 1 == 0 { return bit }
+        var bit = range.lowerBound
+        while bit < range.upperBound {
+            let value = byte(at: bit >> 3)
+            if bit & 7 == 0, value == 0xFF {
+                bit += 8
+            } else if value >> UInt8(bit & 7) & 1 == 0 {
+                return bit
+            } else {
+                bit += 1
+            }
+        }
         return range.upperBound
     }
 }
