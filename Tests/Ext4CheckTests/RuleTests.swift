@@ -1,3 +1,4 @@
+import Ext4
 import Ext4Check
 import Foundation
 import Testing

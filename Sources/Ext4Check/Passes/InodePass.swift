@@ -418,8 +418,8 @@ struct InodeScan {
 enum OwnInodes {
     /// Those that the superblock names.
     static func numbers(_ superblock: Superblock) -> [InodeNumber] {
-        var numbers: [InodeNumber] = []
-        if superblock.compatible.contains(.hasJournal) { numbers.append(superblock.journalInode) }
+        // A journal that is switched off is the volume's all the same.
+        var numbers = [superblock.journalInode]
         if superblock.compatible.contains(.orphanFile) {
             numbers.append(superblock.orphanFileInode)
         }

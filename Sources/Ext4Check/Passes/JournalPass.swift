@@ -17,7 +17,7 @@ struct JournalPass {
         if superblock.compatible.contains(.hasJournal) {
             if superblock.journalInode.rawValue != 0 { try checkJournal() }
         } else {
-            checkAbsentJournal()
+            try checkAbsentJournal()
         }
         if superblock.incompatible.contains(.mmp) { try checkMultiMount() }
         try checkOrphanList()
@@ -36,7 +36,7 @@ struct JournalPass {
 
     // MARK: - Journal
 
-    private func checkAbsentJournal() {
+    private func checkAbsentJournal() throws(Ext4Error) {
         let isMarked =
             superblock.incompatible.contains(.recover) || superblock.journalInode.rawValue != 0
             || superblock.journalDevice != 0 || superblock.journalUUID.contains { $0 != 0 }
@@ -44,6 +44,9 @@ struct JournalPass {
             state.report(
                 Finding(
                     .journalUnused, found: UInt64(superblock.journalInode.rawValue), expected: 0))
+            if superblock.journalInode.rawValue != 0 {
+                _ = try file(superblock.journalInode, .journalInode)
+            }
         }
     }
 
