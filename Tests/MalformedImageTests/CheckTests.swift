@@ -66,21 +66,23 @@ import Testing
     @Test func turnedBitsAreFound() throws {
         let sound = try PackedImage.bytes("full")
         let volume = try VolumeFixture("full")
-        let journal = try volume.sound.inode(volume.sound.superblock.journalInode)
         var copy = sound
         var missed = 0
         var turned = 0
+        // The log is its own business: an empty one holds nothing that counts.
+        var log: [BlockRun] = []
+        if volume.sound.superblock.journalInode.rawValue != 0 {
+            let journal = try volume.sound.inode(volume.sound.superblock.journalInode)
+            log = try volume.sound.map(of: journal).runs(
+                to: LogicalBlock(1 << 20), volumeBlocks: 1 << 20)
+        }
         for range in ChecksumSeal.seal(&copy) where range.lowerBound > 4096 {
-            // The log is its own business: an empty one holds nothing that counts.
             let block = BlockNumber(UInt64(range.lowerBound / volume.blockSize))
-            if try volume.sound.map(of: journal).runs(
-                to: LogicalBlock(1 << 20), volumeBlocks: 1 << 20
-            ).contains(where: {
-                guard let start = $0.start else { return false }
-                return start <= block && block < start.advanced(by: $0.count)
-            }) {
-                continue
+            let isLogged = log.contains { run in
+                guard let start = run.start else { return false }
+                return start <= block && block < start.advanced(by: run.count)
             }
+            if isLogged { continue }
             for offset in stride(from: range.lowerBound, to: range.upperBound, by: 61) {
                 var image = sound
                 image[offset] ^= 0x10
