@@ -241,6 +241,7 @@ struct InodeScan {
         case .characterDevice, .blockDevice, .fifo, .socket:
             checkSpecial(fields, bytes)
             checkBlockCount(fields, bytes, clusters: attributes.clusters)
+            addQuota(fields, bytes, clusters: attributes.clusters)
         case .unknown:
             report(.inodeMode, number, found: UInt64(fields.mode.rawValue))
             isBad = true

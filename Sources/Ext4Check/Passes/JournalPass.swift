@@ -15,7 +15,14 @@ struct JournalPass {
 
     func run() throws(Ext4Error) {
         if superblock.compatible.contains(.hasJournal) {
-            if superblock.journalInode.rawValue != 0 { try checkJournal() }
+            if superblock.journalInode.rawValue != 0 {
+                try checkJournal()
+            } else if superblock.journalDevice == 0,
+                superblock.journalUUID.allSatisfy({ $0 == 0 })
+            {
+                state.report(
+                    Finding(.journalInode, found: 0, detail: "no journal is named"))
+            }
         } else {
             try checkAbsentJournal()
         }

@@ -314,7 +314,8 @@ struct MapScan {
                 .indirectRange, block: node, logical: logical, byteOffset: offset, found: block)
             return
         }
-        if volume.clusterRatioLog2 > 0 {
+        // What the resize inode names was placed before there were clusters.
+        if volume.clusterRatioLog2 > 0, owner.inode != .resize {
             let mask: UInt64 = 1 << volume.clusterRatioLog2 - 1
             if (block - volume.firstDataBlock) & mask != logical & mask {
                 report(
@@ -344,7 +345,7 @@ struct MapScan {
 
         var taken = volume.clusters(of: start, count: count)
         // A cluster of which an earlier run has other blocks counts once.
-        if volume.clusterRatioLog2 > 0, taken.lowerBound == lastCluster,
+        if volume.clusterRatioLog2 > 0, owner.inode != .resize, taken.lowerBound == lastCluster,
             logical >> volume.clusterRatioLog2 == lastLogicalCluster
         {
             taken = taken.lowerBound &+ 1..<taken.upperBound
