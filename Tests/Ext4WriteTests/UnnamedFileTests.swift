@@ -1,3 +1,4 @@
+import Ext4Verify
 import Testing
 
 @testable import Ext4
@@ -13,7 +14,7 @@ import Testing
         return inode
     }
 
-    private func open(_ device: TestDevice) throws -> Volume {
+    private func open(_ device: FaultyDevice) throws -> Volume {
         try Volume.open(device, options: Workload.options(Workload.Clock()))
     }
 
