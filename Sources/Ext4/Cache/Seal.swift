@@ -47,8 +47,9 @@ extension Buffer {
                 bytes[OrphanFileBlock.Tail.checksum.at(tail)] = OrphanFileBlock.checksum(
                     of: bytes.bytes, at: block, seed: owner.checksumSeed)
             case .superblock(let offset):
-                bytes[Superblock.Layout.checksum.at(offset)] = Superblock.checksum(
-                    of: bytes.bytes.extracting(offset..<offset &+ Superblock.byteCount))
+                var superblock = bytes._mutatingExtracting(
+                    offset..<offset &+ Superblock.byteCount)
+                Superblock.seal(&superblock)
             }
         }
     }

@@ -68,6 +68,8 @@ extension Superblock {
         package static let logGroupsPerFlex = Field<UInt8>.le(0x174)  // s_log_groups_per_flex
         package static let checksumType = Field<UInt8>.le(0x175)  // s_checksum_type
         package static let kibibytesWritten = Field<UInt64>.le(0x178)  // s_kbytes_written
+        package static let snapshotInode = Field<UInt32>.le(0x180)  // s_snapshot_inum
+        package static let snapshotID = Field<UInt32>.le(0x184)  // s_snapshot_id
         package static let errorCount = Field<UInt32>.le(0x194)  // s_error_count
         package static let firstErrorTime = Field<UInt32>.le(0x198)  // s_first_error_time
         package static let firstErrorInode = Field<UInt32>.le(0x19C)  // s_first_error_ino

@@ -23,7 +23,7 @@ extension Superblock {
         bytes[Layout.incompatible] &= ~IncompatibleFeatures.recover.rawValue
         let features = ReadOnlyCompatibleFeatures(rawValue: bytes[Layout.readOnlyCompatible])
         if features.contains(.metadataCsum) {
-            bytes[Layout.checksum] = checksum(of: bytes.bytes)
+            seal(&bytes)
         }
     }
 }

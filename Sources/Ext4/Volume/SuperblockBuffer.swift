@@ -77,9 +77,7 @@ final class SuperblockBuffer: Sendable {
             var span = bytes.mutableSpan
             var raw = unsafe span.mutableBytes
             body(&raw)
-            if hasChecksum {
-                raw[Superblock.Layout.checksum] = Superblock.checksum(of: raw.bytes)
-            }
+            if hasChecksum { Superblock.seal(&raw) }
         }
         return bytes
     }
