@@ -32,6 +32,16 @@ test: dependencies-test ## Run every test that is quick enough for every day.
 test-all: dependencies-test ## Run every test, the slow ones too.
 	@scripts/test --all
 
+.PHONY: crash
+crash: dependencies-test ## Crash volumes in 50,000 ways and more, as CI does; minutes.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@scripts/crash
+
+.PHONY: crash-night
+crash-night: dependencies-test ## The same with all pairs of operations and many triples; hours.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@scripts/crash --night
+
 .PHONY: fuzz
 fuzz: dependencies-fuzz ## Feed damaged volumes to the engine for FUZZ_SECONDS (120).
 	@scripts/fuzz $(FUZZ_SECONDS)

@@ -9,6 +9,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
+    // Faults on purpose, for `Ext4CrashTests`; see Sources/Ext4/Journal/Mutant.swift.
+    .define("MUTANTS", .when(configuration: .debug)),
 ]
 
 let package = Package(
@@ -77,7 +79,7 @@ let package = Package(
         .executableTarget(
             name: "Ext4Command",
             dependencies: [
-                "Ext4", "Ext4Check", "Ext4Host", "Ext4Mount",
+                "Ext4", "Ext4Check", "Ext4Host", "Ext4Mount", "Ext4Verify",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),
@@ -106,6 +108,10 @@ let package = Package(
         .testTarget(
             name: "Ext4WriteTests", dependencies: ["Ext4", "Ext4Host", "Ext4Verify"],
             swiftSettings: settings),
+        // The crash explorer: that it finds what is wrong, and nothing where nothing is. Needs
+        // e2fsprogs.
+        .testTarget(
+            name: "Ext4CrashTests", dependencies: ["Ext4", "Ext4Verify"], swiftSettings: settings),
         // Damaged volumes, and the finds of the fuzzer; shares its sources with `scripts/fuzz`.
         .testTarget(
             name: "MalformedImageTests",

@@ -40,7 +40,7 @@ struct Ext4Command: ParsableCommand {
             RemoveCommand.self, RemoveDirectoryCommand.self, MoveCommand.self,
             LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
             TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,
-            FsckCommand.self,
+            FsckCommand.self, CrashCommand.self,
         ]
     }
 

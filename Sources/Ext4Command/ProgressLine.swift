@@ -19,19 +19,23 @@ struct ProgressLine {
     }
 
     mutating func show(path: [UInt8], files: UInt64, bytes: UInt64) {
+        let rate = Double(bytes) / max(Self.now() - start, 0.001)
+        show(
+            "\(files) files, \(Self.amount(Double(bytes))), \(Self.amount(rate))/s  "
+                + Quoted(path).description)
+    }
+
+    /// Shows how far it is, behind the verb.
+    mutating func show(_ words: @autoclosure () -> String) {
         guard isWanted else { return }
         let now = Self.now()
         guard now >= next else { return }
         next = now + 0.2
-        let rate = Double(bytes) / (now - start)
         var size = winsize()
         let width =
             unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20
             ? Int(size.ws_col) : 80
-        let text =
-            "\(verb) \(files) files, \(Self.amount(Double(bytes))), \(Self.amount(rate))/s  "
-            + Quoted(path).description
-        Self.put("\r\(text.prefix(width - 1))\u{1B}[K")
+        Self.put("\r\("\(verb) \(words())".prefix(width - 1))\u{1B}[K")
         Self.isShown.store(true, ordering: .relaxed)
     }
 

@@ -141,7 +141,7 @@ extension Inode {
     public var usesExtents: Bool { flags.contains(.extents) }
 
     /// The block with further extended attributes (`i_file_acl`); 0 for none.
-    var attributeBlock: BlockNumber { attributes.attributeBlock }
+    package var attributeBlock: BlockNumber { attributes.attributeBlock }
     /// Whether the inode is free: no name leads to it, and it has no type or was deleted.
     var isFree: Bool { attributes.isFree }
     /// The inode as the checksums of its blocks know it.

@@ -73,6 +73,7 @@ final class Orphans: Sendable {
     func add(
         _ inode: Inode, in handle: inout Handle, setHead: @escaping SetHead
     ) throws(Ext4Error) {
+        guard !handle.journal.has(.orphanNotRecorded) else { return }
         let number = inode.number
         let isRecorded = try state.withLock { (state) throws(Ext4Error) -> Bool in
             guard state.places[number] == nil else { return false }

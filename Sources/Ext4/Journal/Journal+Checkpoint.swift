@@ -86,7 +86,7 @@ extension Journal {
         }
         guard let last = leaving.last, let area else { return }
         try writeNewest(of: leaving, except: staying)
-        try device.flush()
+        if !has(.tailTooEarly) { try device.flush() }
 
         let bytes = monitor.withLock { state in
             superblockBytes(

@@ -82,17 +82,20 @@ extension Journal {
                 try writeInPlace(image)
                 return
             }
-            image.seal(uuid: area.superblock.uuid)
+            image.seal(uuid: area.superblock.uuid, hasRevokes: !has(.revokeSkipped))
             try makeRoom(blocks: image.blockCount + 1, bytes: image.blockCount * format.blockSize)
             let start = try markInUse(by: running.id)
             try write(image, to: area, at: start)
-            try device.flush()
+            if !has(.commitWithoutFlush) { try device.flush() }
             try writeCommitBlock(
                 running.id, to: area,
                 at: area.index(start, advancedBy: UInt32(image.blockCount)))
             try device.flush()
             image.unescape()
             finish(image, in: area, at: start)
+            #if MUTANTS
+                try lateDevice.withLock { $0 }?.flush()
+            #endif
         } catch {
             fail(error)
             throw error

@@ -34,6 +34,11 @@ final class Journal: Sendable {
     let clock: @Sendable () -> Timestamp
     let log: Log
     let monitor: Monitor<State>
+    #if MUTANTS
+        let mutant = Guarded<Mutant?>(nil)
+        /// Where contents wait, with the fault `dataTooLate`.
+        let lateDevice = Guarded<LateDevice?>(nil)
+    #endif
 
     /// The most blocks a transaction takes: a quarter of the log, so that several fit.
     let largestTransaction: Int
@@ -214,7 +219,7 @@ final class Journal: Sendable {
     /// has them in.
     func prepare(_ transaction: Transaction) {
         if let hook = beforeFreeze.withLock({ $0 }) { hook() }
-        guard sealsBlocks else { return }
+        guard sealsBlocks, !has(.checksumNotSet) else { return }
         for buffer in transaction.buffers where !buffer.isAbandoned { buffer.applySeal() }
     }
 

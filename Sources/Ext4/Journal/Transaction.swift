@@ -87,14 +87,17 @@ final class TransactionImage: @unchecked Sendable {
     }
 
     /// Fills in the control blocks, and escapes copies that look like one.
-    func seal(uuid: [UInt8]) {
+    ///
+    /// - Parameter hasRevokes: false leaves revoke blocks empty, for the fault `revokeSkipped`.
+    func seal(uuid: [UInt8], hasRevokes: Bool = true) {
         let perRevoke = JournalRevoke.capacity(format)
         var index = 0
         var rest = revoked[...]
         while !rest.isEmpty {
             withBlock(index) { block in
                 block.clear()
-                JournalRevoke.write(rest.prefix(perRevoke), id, to: &block, format)
+                JournalRevoke.write(
+                    hasRevokes ? rest.prefix(perRevoke) : [], id, to: &block, format)
             }
             rest = rest.dropFirst(perRevoke)
             index += 1

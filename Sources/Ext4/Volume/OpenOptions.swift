@@ -81,6 +81,10 @@ public struct OpenOptions: Sendable {
     public var clock: @Sendable () -> Timestamp = { Timestamp(seconds: 0) }
     /// Where messages go.
     public var log: Log = .none
+    #if MUTANTS
+        /// A fault to have.
+        package var mutant: Mutant?
+    #endif
 
     /// The defaults.
     public init() {}

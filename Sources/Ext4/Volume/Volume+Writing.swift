@@ -16,7 +16,7 @@ extension Volume {
         let report = try replayJournal(on: device, options: options)
         let source = try SuperblockSource.find(on: device, options: asItLies)
         try checkWritable(source.superblock)
-        let reading = try open(device, options: asItLies)
+        let reading = try open(faulty(device, options), options: asItLies)
         try reading.checkMultiMountProtection(options)
 
         let writing = try reading.prepareWriting(options)
@@ -24,6 +24,16 @@ extension Volume {
         try volume.markOpen()
         try volume.freeOrphans()
         return volume
+    }
+
+    /// The device that contents go to: with the fault `dataTooLate`, not at once.
+    private static func faulty(
+        _ device: any BlockDevice, _ options: OpenOptions
+    ) -> any BlockDevice {
+        #if MUTANTS
+            if options.mutant == .dataTooLate { return LateDevice(device) }
+        #endif
+        return device
     }
 
     /// Refuses what cannot be written right, by name.
@@ -38,6 +48,10 @@ extension Volume {
 
     private func prepareWriting(_ options: OpenOptions) throws(Ext4Error) -> Writing {
         let journal: Journal
+        #if MUTANTS
+            let lateDevice = self.device as? LateDevice
+            let device = lateDevice?.inner ?? self.device
+        #endif
         if superblock.compatible.contains(.hasJournal) {
             journal = try Journal(
                 device, at: journalLocation(), of: journalledVolume,
@@ -50,6 +64,10 @@ extension Volume {
                 hasChecksums: superblock.hasMetadataChecksums, clock: options.clock,
                 log: options.log)
         }
+        #if MUTANTS
+            journal.mutant.withLock { $0 = options.mutant }
+            journal.lateDevice.withLock { $0 = lateDevice }
+        #endif
         let groups = groups
         journal.beforeFreeze.withLock { $0 = { groups.sealBitmaps() } }
         let policy: OpenOptions.ErrorPolicy =
