@@ -355,14 +355,14 @@ struct MapScan {
             lastLogicalCluster = (end &- 1) >> volume.clusterRatioLog2
         }
         clusters &+= UInt64(taken.count)
+        // What the resize inode names are the volume's own blocks, held to their places elsewhere.
+        guard owner.inode != .resize else { return }
         guard !collects else {
             collect(start: start, count: count, .data, logical: logical)
             return
         }
         let first = start &- volume.firstDataBlock
         if state.metadata.isAnyClaimed(first..<first &+ count) {
-            // What the resize inode names are the volume's own blocks.
-            guard owner.inode != .resize else { return }
             report(
                 .mapMetadata, block: node, logical: logical, byteOffset: offset, found: start,
                 count: count)
