@@ -68,7 +68,7 @@ struct ClaimPass {
             default: false
             }
         guard hasMap, !fields.flags.contains(.inlineData) else { return }
-        var scan = MapScan(
+        let scan = MapScan(
             state,
             MapScan.Owner(
                 inode: number, generation: fields.generation,

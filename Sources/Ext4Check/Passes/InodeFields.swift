@@ -63,11 +63,11 @@ struct InodeFields {
     }
 
     /// `i_blocks` in units of 512 bytes.
-    func blocks512(_ bytes: RawSpan, _ superblock: Superblock) -> UInt64 {
+    func blocks512(_ bytes: RawSpan, hasHugeFiles: Bool, blockSizeLog2: UInt64) -> UInt64 {
         var blocks = UInt64(bytes[Layout.blocksLow])
-        if superblock.readOnlyCompatible.contains(.hugeFile) {
+        if hasHugeFiles {
             blocks |= UInt64(bytes[Layout.blocksHigh]) << 32
-            if flags.contains(.hugeFile) { blocks <<= UInt64(superblock.blockSizeLog2 - 9) }
+            if flags.contains(.hugeFile) { blocks <<= blockSizeLog2 - 9 }
         }
         return blocks
     }

@@ -327,7 +327,7 @@ struct InodeScan {
     private mutating func contents(
         of fields: InodeFields, _ bytes: RawSpan, _ attributes: AttributeScan
     ) throws(Ext4Error) -> MapScan? {
-        var scan = MapScan(
+        let scan = MapScan(
             state,
             MapScan.Owner(
                 inode: fields.number, generation: fields.generation,
@@ -356,7 +356,9 @@ struct InodeScan {
     private func checkBlockCount(_ fields: InodeFields, _ bytes: RawSpan, clusters: UInt64) {
         let unit = UInt64(volume.blockSize / 512) << volume.clusterRatioLog2
         let expected = clusters &* unit
-        let found = fields.blocks512(bytes, superblock)
+        let found = fields.blocks512(
+            bytes, hasHugeFiles: superblock.readOnlyCompatible.contains(.hugeFile),
+            blockSizeLog2: volume.blockSizeLog2)
         if found != expected {
             report(.inodeBlocks, fields.number, found: found, expected: expected)
         }

@@ -163,7 +163,7 @@ struct JournalPass {
             !fields.flags.contains(.inlineData)
         else { return broken("it is not a regular file in use") }
         // As a directory's, so that the runs are kept; nothing is claimed or told here.
-        var scan = MapScan(
+        let scan = MapScan(
             state,
             MapScan.Owner(
                 inode: number, generation: fields.generation, isDirectory: true,

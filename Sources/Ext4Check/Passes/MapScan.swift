@@ -6,7 +6,7 @@ internal import Ext4
 /// What is broken is left out: an entry that leads out of the volume, a node that is none. A tree
 /// falls by one level a step, a block of pointers too, and a node that was met before in the same
 /// map is not entered again, so a walk ends.
-struct MapScan {
+final class MapScan {
     /// Whom the map belongs to.
     struct Owner {
         let inode: InodeNumber
@@ -55,7 +55,7 @@ struct MapScan {
             owner.inode, generation: owner.generation, seed: volume.superblock.checksumSeed)
     }
 
-    private mutating func report(
+    private func report(
         _ rule: CheckRule, block: UInt64? = nil, logical: UInt64? = nil, byteOffset: Int? = nil,
         found: UInt64? = nil, expected: UInt64? = nil, count: UInt64? = nil
     ) {
@@ -81,7 +81,7 @@ struct MapScan {
     }
 
     /// Walks the tree with that root, the 60 bytes of `i_block`.
-    mutating func walkExtents(_ root: RawSpan) throws(Ext4Error) {
+    func walkExtents(_ root: RawSpan) throws(Ext4Error) {
         guard checkHeader(root, depth: nil, block: nil) else { return }
         var bounds = Bounds(next: 0, end: 1 << 32)
         try walk(
@@ -89,7 +89,7 @@ struct MapScan {
     }
 
     /// Whether a node can be read at all.
-    private mutating func checkHeader(_ node: RawSpan, depth: Int?, block: UInt64?) -> Bool {
+    private func checkHeader(_ node: RawSpan, depth: Int?, block: UInt64?) -> Bool {
         typealias Header = ExtentNode.Header
         let capacity = node.byteCount / ExtentNode.entrySize - 1
         let maximum = Int(node[Header.maximum])
@@ -111,7 +111,7 @@ struct MapScan {
         return true
     }
 
-    private mutating func walk(
+    private func walk(
         _ node: RawSpan, depth: Int, block: UInt64?, bounds: inout Bounds
     ) throws(Ext4Error) {
         let count = ExtentNode.count(node)
@@ -153,7 +153,7 @@ struct MapScan {
     }
 
     /// Reads the node that an index leads to, and walks it.
-    private mutating func descend(
+    private func descend(
         to child: UInt64, key: UInt64, depth: Int, parent: UInt64?, _ offset: Int,
         _ bounds: inout Bounds
     ) throws(Ext4Error) {
@@ -183,7 +183,7 @@ struct MapScan {
         try walk(node, depth: depth, block: child, bounds: &bounds)
     }
 
-    private mutating func take(
+    private func take(
         _ run: BlockRun, at index: Int, of block: UInt64?, _ bounds: inout Bounds
     ) {
         let offset = ExtentNode.entrySize * (index + 1)
@@ -254,7 +254,7 @@ struct MapScan {
     // MARK: - Blocks of pointers
 
     /// Walks the map of an ext2 or ext3 file, whose root is the 60 bytes of `i_block`.
-    mutating func walkPointers(_ root: RawSpan) throws(Ext4Error) {
+    func walkPointers(_ root: RawSpan) throws(Ext4Error) {
         let direct = 12
         let perBlock = UInt64(volume.blockSize / 4)
         for index in 0..<direct {
@@ -274,7 +274,7 @@ struct MapScan {
         }
     }
 
-    private mutating func walkPointers(
+    private func walkPointers(
         of pointer: UInt32, level: Int, logical: UInt64, node: UInt64?, offset: Int
     ) throws(Ext4Error) {
         guard pointer != 0 else { return }
@@ -304,7 +304,7 @@ struct MapScan {
         }
     }
 
-    private mutating func takePointer(
+    private func takePointer(
         _ pointer: UInt32, logical: UInt64, node: UInt64?, offset: Int
     ) {
         guard pointer != 0 else { return }
@@ -331,7 +331,7 @@ struct MapScan {
 
     // MARK: - Claims
 
-    private mutating func takeData(
+    private func takeData(
         logical: UInt64, start: UInt64, count: UInt64, isUnwritten: Bool, node: UInt64?,
         offset: Int
     ) {
@@ -380,7 +380,7 @@ struct MapScan {
         }
     }
 
-    private mutating func addRun(logical: UInt64, start: UInt64, count: UInt64) {
+    private func addRun(logical: UInt64, start: UInt64, count: UInt64) {
         if let last = runs.last, UInt64(last.logical) + UInt64(last.count) == logical,
             last.block + UInt64(last.count) == start,
             !last.count.addingReportingOverflow(UInt32(count)).overflow
@@ -393,7 +393,7 @@ struct MapScan {
         }
     }
 
-    private mutating func claimNode(_ block: UInt64) {
+    private func claimNode(_ block: UInt64) {
         clusters &+= 1
         // A cluster with a node holds nothing else.
         lastCluster = .max
@@ -410,7 +410,7 @@ struct MapScan {
         }
     }
 
-    private mutating func collect(
+    private func collect(
         start: UInt64, count: UInt64, _ use: BlockClaim.Use, logical: UInt64
     ) {
         var block = start
