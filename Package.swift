@@ -56,8 +56,12 @@ let package = Package(
         // What proves it.
         .target(name: "CHostTree"),
         .target(
-            name: "Ext4Verify", dependencies: ["Ext4", "Ext4Host", "CHostTree"],
+            name: "Ext4Verify", dependencies: ["Ext4", "Ext4Host", "Ext4Check", "CHostTree"],
             swiftSettings: settings),
+        // Damages sound images in hundreds of ways, and holds check and repair against e2fsck.
+        .executableTarget(
+            name: "ext4-corpus", dependencies: ["Ext4", "Ext4Check", "Ext4Verify", "CHostTree"],
+            path: "Tests/Corpus", swiftSettings: settings),
         // Fills an image with each of many sets of mke2fs options and compares what the kernel
         // and the engine see in it.
         .executableTarget(

@@ -85,7 +85,7 @@ extension InodeRecord {
     /// Takes the inline contents away, for a map to stand in `i_block`.
     ///
     /// - Throws: `.corrupt`.
-    mutating func removeInlineContents(_ context: AttributeList.Context) throws(Ext4Error) {
+    package mutating func removeInlineContents(_ context: AttributeList.Context) throws(Ext4Error) {
         var attributes = try attributeSet(context)
         attributes.remove(.inlineData)
         store(attributes)

@@ -40,10 +40,10 @@ public final class Inode: Sendable {
     public var attributes: InodeAttributes { state.withLock { $0.attributes } }
 
     /// The bytes, for what is parsed on demand.
-    var record: InodeRecord { state.withLock { $0.record } }
+    package var record: InodeRecord { state.withLock { $0.record } }
 
     /// The seed of the checksums of everything that belongs to this inode.
-    var checksumSeed: UInt32 { state.withLock { $0.checksumSeed } }
+    package var checksumSeed: UInt32 { state.withLock { $0.checksumSeed } }
 
     /// Whether the number was freed, and may be another inode's by now: nothing is changed through
     /// this one any more.

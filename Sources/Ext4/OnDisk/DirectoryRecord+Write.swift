@@ -50,6 +50,11 @@ extension DirectoryRecord {
     package struct Target: Hashable, Sendable {
         package let inode: InodeNumber
         package let type: FileType
+
+        package init(inode: InodeNumber, type: FileType) {
+            self.inode = inode
+            self.type = type
+        }
     }
 
     /// The stored form of a length; see `recordLength(_:blockSize:)`.

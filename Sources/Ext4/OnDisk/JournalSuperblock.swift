@@ -14,6 +14,7 @@ package struct JournalSuperblock: Hashable, Sendable {
         package static let incompatible = Field<UInt32>.be(0x28)  // s_feature_incompat
         package static let readOnlyCompatible = Field<UInt32>.be(0x2C)  // s_feature_ro_compat
         package static let uuid = 0x30..<0x40  // s_uuid
+        package static let users = Field<UInt32>.be(0x40)  // s_nr_users
         package static let checksumType = Field<UInt8>.be(0x50)  // s_checksum_type
         package static let fastCommitBlocks = Field<UInt32>.be(0x54)  // s_num_fc_blks
         package static let checksum = Field<UInt32>.be(0xFC)  // s_checksum
