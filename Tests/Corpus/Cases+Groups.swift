@@ -96,7 +96,8 @@ extension CaseList {
             try $0.blockBitmap(0) { $0.bytes[0] &= ~4 }
         }
         add("bitmap/free-block-taken", on: "ext4", "ext2", "bigalloc") { editor in
-            let group = editor.superblock.groupCount - 2
+            let count = editor.superblock.groupCount
+            let group = count > 1 ? count - 2 : 0
             try editor.blockBitmap(group) { record in
                 for bit in 0..<512 where record.bytes[bit / 8] & 1 << UInt8(bit % 8) == 0 {
                     record.bytes[bit / 8] |= 1 << UInt8(bit % 8)

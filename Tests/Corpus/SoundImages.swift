@@ -47,7 +47,7 @@ enum SoundImages {
             arguments: "-t ext4 -O ea_inode -b 1024 -g 1024 -N 640 -J size=1", tree: "huge"),
         Recipe(
             name: "bigalloc", kibibytes: 8192,
-            arguments: "-t ext4 -O bigalloc -C 4096 -b 1024 -g 4096 -N 512 -J size=1"),
+            arguments: "-t ext4 -O bigalloc -C 4096 -b 1024 -g 1024 -N 512 -J size=1"),
         Recipe(
             name: "quota", kibibytes: 5120,
             arguments:
