@@ -176,7 +176,9 @@ extension Superblock {
             "s_inodes_per_group", inodesPerGroup, "\(inodesPerBlock) to \(bitsPerBlock)")
 
         blocksPerGroup = bytes[Layout.blocksPerGroup]
-        clustersPerGroup = bytes[Layout.clustersPerGroup]
+        // Without bigalloc a cluster is a block, whatever the field says.
+        clustersPerGroup =
+            readOnlyCompatible.contains(.bigalloc) ? bytes[Layout.clustersPerGroup] : blocksPerGroup
         if readOnlyCompatible.contains(.bigalloc) {
             try check(
                 clustersPerGroup > 0 && clustersPerGroup <= bitsPerBlock, "s_clusters_per_group",
