@@ -207,7 +207,9 @@ package struct ImageEditor {
             let length = Int(record[DirectoryRecord.Layout.recordLength.at(offset)])
             let nameLength = Int(record[DirectoryRecord.Layout.nameLength.at(offset)])
             let first = offset + DirectoryRecord.headerSize
-            guard length >= DirectoryRecord.headerSize, first + nameLength <= end else { return nil }
+            guard length >= DirectoryRecord.headerSize, first + nameLength <= end else {
+                return nil
+            }
             if record.bytes[first..<first + nameLength].elementsEqual(name.utf8) {
                 return (offset, previous)
             }

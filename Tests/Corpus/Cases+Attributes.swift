@@ -96,7 +96,8 @@ extension CaseList {
             let inode = try editor.sound.inode(InodeNumber(try valueInode(editor)))
             editor.block(try editor.block(of: inode)) { $0.bytes[7] ^= 1 }
         }
-        func pointing(_ name: String, _ target: @escaping @Sendable (ImageEditor) throws -> UInt32) {
+        func pointing(_ name: String, _ target: @escaping @Sendable (ImageEditor) throws -> UInt32)
+        {
             add("ea-inode/" + name, on: "eainode") { editor in
                 let target = try target(editor)
                 try editor.inode("/huge") { record in
@@ -124,7 +125,9 @@ extension CaseList {
 
     mutating func addInlineData() {
         add("inline/size", on: "inline") { try $0.inode("/hello") { $0[IN.sizeLow] = 5000 } }
-        add("inline/size-of-long", on: "inline") { try $0.inode("/medium") { $0[IN.sizeLow] += 60 } }
+        add("inline/size-of-long", on: "inline") {
+            try $0.inode("/medium") { $0[IN.sizeLow] += 60 }
+        }
         add("inline/no-attribute", on: "inline") {
             try $0.inode("/hello") { record in
                 record.fill(inlineAttributes(record)..<record.bytes.count)

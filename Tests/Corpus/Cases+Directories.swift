@@ -276,7 +276,9 @@ extension CaseList {
             try $0.directoryBlock(2, of: "/index", seals: false) { $0.fill(0..<$0.bytes.count) }
         }
         add("index/leaf-checksum", on: "ext4") {
-            try $0.directoryBlock(2, of: "/index", seals: false) { $0.bytes[$0.bytes.count - 1] ^= 1 }
+            try $0.directoryBlock(2, of: "/index", seals: false) {
+                $0.bytes[$0.bytes.count - 1] ^= 1
+            }
         }
         add("index/root-zeroed", on: "ext4", "ext3") {
             try $0.directoryBlock(0, of: "/index", seals: false) { $0.fill(0..<$0.bytes.count) }

@@ -152,7 +152,9 @@ extension CaseList {
             let block = try editor.block(of: "/big")
             try editor.inode("/hello") { $0[EE.startLow.at(rootEntry(0))] = UInt32(block) + 1 }
         }
-        add("cluster/blocks-count", on: "bigalloc") { try $0.inode("/big") { $0[IN.blocksLow] += 2 } }
+        add("cluster/blocks-count", on: "bigalloc") {
+            try $0.inode("/big") { $0[IN.blocksLow] += 2 }
+        }
         add("cluster/bitmap-free", on: "bigalloc") { try $0.blockBitmap(0) { $0.bytes[1] = 0 } }
     }
 }

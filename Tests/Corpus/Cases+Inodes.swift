@@ -40,11 +40,15 @@ extension CaseList {
         add("inode/mode-file-as-device", on: "ext4", "ext2") {
             try $0.inode("/big") { $0[IN.mode] = 0o060600 }
         }
-        add("inode/links-more", on: "ext4", "ext2") { try $0.inode("/hello") { $0[IN.linkCount] += 1 } }
+        add("inode/links-more", on: "ext4", "ext2") {
+            try $0.inode("/hello") { $0[IN.linkCount] += 1 }
+        }
         add("inode/links-fewer", on: "ext4", "ext2") {
             try $0.inode("/hello") { $0[IN.linkCount] -= 1 }
         }
-        add("inode/links-zero", on: "ext4", "ext2") { try $0.inode("/big") { $0[IN.linkCount] = 0 } }
+        add("inode/links-zero", on: "ext4", "ext2") {
+            try $0.inode("/big") { $0[IN.linkCount] = 0 }
+        }
         add("inode/links-of-directory", on: "ext4", "ext2") {
             try $0.inode("/dir") { $0[IN.linkCount] += 2 }
         }
@@ -71,8 +75,12 @@ extension CaseList {
                 $0[IN.linkCount] = 1
             }
         }
-        add("inode/size-larger", on: "ext4", "ext2") { try $0.inode("/big") { $0[IN.sizeLow] += 100_000 } }
-        add("inode/size-smaller", on: "ext4", "ext2") { try $0.inode("/big") { $0[IN.sizeLow] = 1000 } }
+        add("inode/size-larger", on: "ext4", "ext2") {
+            try $0.inode("/big") { $0[IN.sizeLow] += 100_000 }
+        }
+        add("inode/size-smaller", on: "ext4", "ext2") {
+            try $0.inode("/big") { $0[IN.sizeLow] = 1000 }
+        }
         add("inode/size-zero", on: "ext4", "ext2") { try $0.inode("/big") { $0[IN.sizeLow] = 0 } }
         add("inode/size-high", on: "ext2") { try $0.inode("/hello") { $0[IN.sizeHigh] = 0x8000 } }
         add("inode/size-high-of-directory", on: "ext4") {
@@ -88,16 +96,24 @@ extension CaseList {
         add("inode/size-of-directory-zero", on: "ext4", "ext2") {
             try $0.inode("/dir") { $0[IN.sizeLow] = 0 }
         }
-        add("inode/blocks-more", on: "ext4", "ext2") { try $0.inode("/big") { $0[IN.blocksLow] += 2 } }
-        add("inode/blocks-zero", on: "ext4", "ext2") { try $0.inode("/big") { $0[IN.blocksLow] = 0 } }
+        add("inode/blocks-more", on: "ext4", "ext2") {
+            try $0.inode("/big") { $0[IN.blocksLow] += 2 }
+        }
+        add("inode/blocks-zero", on: "ext4", "ext2") {
+            try $0.inode("/big") { $0[IN.blocksLow] = 0 }
+        }
         add("inode/blocks-high", on: "ext4") { try $0.inode("/big") { $0[IN.blocksHigh] = 1 } }
         add("inode/blocks-of-empty", on: "ext4", "ext2") {
             try $0.inode("/empty") { $0[IN.blocksLow] = 8 }
         }
         add("inode/huge-file-flag", on: "ext4") { try $0.inode("/big") { $0[IN.flags] |= 0x40000 } }
         add("inode/extra-size-odd", on: "ext4") { try $0.inode("/hello") { $0[IN.extraSize] = 33 } }
-        add("inode/extra-size-large", on: "ext4") { try $0.inode("/hello") { $0[IN.extraSize] = 200 } }
-        add("inode/extra-size-small", on: "ext4") { try $0.inode("/hello") { $0[IN.extraSize] = 2 } }
+        add("inode/extra-size-large", on: "ext4") {
+            try $0.inode("/hello") { $0[IN.extraSize] = 200 }
+        }
+        add("inode/extra-size-small", on: "ext4") {
+            try $0.inode("/hello") { $0[IN.extraSize] = 2 }
+        }
         add("inode/extra-size-zero", on: "ext4") { try $0.inode("/hello") { $0[IN.extraSize] = 0 } }
         add("inode/extents-flag-missing", on: "ext4") {
             try $0.inode("/big") { $0[IN.flags] &= ~0x80000 }
@@ -139,7 +155,9 @@ extension CaseList {
             }
         }
         add("inode/immutable-file", on: "ext4") { try $0.inode("/hello") { $0[IN.flags] |= 0x10 } }
-        add("inode/unknown-flags", on: "ext4", "ext2") { try $0.inode("/hello") { $0[IN.flags] |= 0x8000_0000 } }
+        add("inode/unknown-flags", on: "ext4", "ext2") {
+            try $0.inode("/hello") { $0[IN.flags] |= 0x8000_0000 }
+        }
         add("inode/compressed-flag", on: "ext2") { try $0.inode("/hello") { $0[IN.flags] |= 4 } }
     }
 
@@ -147,7 +165,9 @@ extension CaseList {
         add("reserved/root-zeroed", on: "ext4", "ext2", "inline") {
             try $0.inode(2, seals: false) { $0.fill(0..<$0.bytes.count) }
         }
-        add("reserved/root-is-a-file", on: "ext4", "ext2") { try $0.inode(2) { $0[IN.mode] = 0o100644 } }
+        add("reserved/root-is-a-file", on: "ext4", "ext2") {
+            try $0.inode(2) { $0[IN.mode] = 0o100644 }
+        }
         add("reserved/root-deletion-time", on: "ext4", "ext2") {
             try $0.inode(2) { $0[IN.deletionTime] = 1_000_000_000 }
         }
@@ -172,7 +192,9 @@ extension CaseList {
         add("reserved/resize-zeroed", on: "ext4", "ext2") {
             try $0.inode(7) { $0.fill(0..<128) }
         }
-        add("reserved/resize-mode", on: "ext4", "ext2") { try $0.inode(7) { $0[IN.mode] = 0o040644 } }
+        add("reserved/resize-mode", on: "ext4", "ext2") {
+            try $0.inode(7) { $0[IN.mode] = 0o040644 }
+        }
         add("reserved/resize-pointer", on: "ext4", "ext2") {
             try $0.inode(7) { $0[pointer(13)] = 0x0FFF_FFFF }
         }
@@ -185,14 +207,22 @@ extension CaseList {
                 }
             }
         }
-        add("reserved/journal-mode", on: "ext4", "ext3") { try $0.inode(8) { $0[IN.mode] = 0o040600 } }
+        add("reserved/journal-mode", on: "ext4", "ext3") {
+            try $0.inode(8) { $0[IN.mode] = 0o040600 }
+        }
         add("reserved/journal-zeroed", on: "ext4", "ext3") {
             try $0.inode(8) { $0.fill(0..<128) }
         }
         add("reserved/journal-links", on: "ext4") { try $0.inode(8) { $0[IN.linkCount] = 0 } }
-        add("reserved/journal-size", on: "ext4", "ext3") { try $0.inode(8) { $0[IN.sizeLow] = 4096 } }
-        add("reserved/journal-map", on: "ext4") { try $0.inode(8) { $0[EH.magic.at(mapStart)] = 0 } }
-        add("reserved/journal-flags", on: "ext4") { try $0.inode(8) { $0[IN.flags] |= 0x1000_0000 } }
+        add("reserved/journal-size", on: "ext4", "ext3") {
+            try $0.inode(8) { $0[IN.sizeLow] = 4096 }
+        }
+        add("reserved/journal-map", on: "ext4") {
+            try $0.inode(8) { $0[EH.magic.at(mapStart)] = 0 }
+        }
+        add("reserved/journal-flags", on: "ext4") {
+            try $0.inode(8) { $0[IN.flags] |= 0x1000_0000 }
+        }
         add("reserved/exclude-inode", on: "ext4") { try $0.inode(9) { $0[IN.linkCount] = 3 } }
         add("reserved/lost-and-found-is-a-file", on: "ext4", "ext2") {
             try $0.inode("/lost+found") { $0[IN.mode] = 0o100644 }
@@ -203,15 +233,21 @@ extension CaseList {
     }
 
     mutating func addSpecialFiles() {
-        add("symlink/fast-size", on: "ext4", "ext2") { try $0.inode("/fast") { $0[IN.sizeLow] += 1 } }
-        add("symlink/fast-size-zero", on: "ext4", "ext2") { try $0.inode("/fast") { $0[IN.sizeLow] = 0 } }
+        add("symlink/fast-size", on: "ext4", "ext2") {
+            try $0.inode("/fast") { $0[IN.sizeLow] += 1 }
+        }
+        add("symlink/fast-size-zero", on: "ext4", "ext2") {
+            try $0.inode("/fast") { $0[IN.sizeLow] = 0 }
+        }
         add("symlink/fast-size-large", on: "ext4", "ext2") {
             try $0.inode("/fast") { $0[IN.sizeLow] = 5000 }
         }
         add("symlink/fast-zero-byte", on: "ext4", "ext2") {
             try $0.inode("/fast") { $0.bytes[mapStart + 1] = 0 }
         }
-        add("symlink/slow-size", on: "ext4", "ext2") { try $0.inode("/slow") { $0[IN.sizeLow] -= 5 } }
+        add("symlink/slow-size", on: "ext4", "ext2") {
+            try $0.inode("/slow") { $0[IN.sizeLow] -= 5 }
+        }
         add("symlink/slow-size-large", on: "ext4", "ext2") {
             try $0.inode("/slow") { $0[IN.sizeLow] = 70000 }
         }
@@ -223,13 +259,19 @@ extension CaseList {
         add("symlink/index-flag", on: "ext4") { try $0.inode("/slow") { $0[IN.flags] |= 0x1000 } }
         add("device/size", on: "ext4", "ext2") { try $0.inode("/char") { $0[IN.sizeLow] = 12 } }
         add("device/extents-flag", on: "ext4") { try $0.inode("/char") { $0[IN.flags] |= 0x80000 } }
-        add("device/pointers", on: "ext4", "ext2") { try $0.inode("/block") { $0[pointer(5)] = 77 } }
-        add("device/immutable", on: "ext4", "ext2") { try $0.inode("/block") { $0[IN.flags] |= 0x10 } }
+        add("device/pointers", on: "ext4", "ext2") {
+            try $0.inode("/block") { $0[pointer(5)] = 77 }
+        }
+        add("device/immutable", on: "ext4", "ext2") {
+            try $0.inode("/block") { $0[IN.flags] |= 0x10 }
+        }
         add("device/append-only", on: "ext4") { try $0.inode("/char") { $0[IN.flags] |= 0x20 } }
         add("device/blocks", on: "ext4", "ext2") { try $0.inode("/char") { $0[IN.blocksLow] = 2 } }
         add("fifo/size", on: "ext4", "ext2") { try $0.inode("/fifo") { $0[IN.sizeLow] = 99 } }
         add("fifo/pointers", on: "ext4", "ext2") { try $0.inode("/fifo") { $0[pointer(0)] = 55 } }
-        add("fifo/inline-flag", on: "inline") { try $0.inode("/fifo") { $0[IN.flags] |= 0x1000_0000 } }
+        add("fifo/inline-flag", on: "inline") {
+            try $0.inode("/fifo") { $0[IN.flags] |= 0x1000_0000 }
+        }
     }
 
     mutating func addFlags() {

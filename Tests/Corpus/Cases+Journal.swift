@@ -7,7 +7,9 @@ extension CaseList {
         func header(
             _ name: String, seals: Bool = true, _ change: @escaping @Sendable (inout Record) -> Void
         ) {
-            add("journal/" + name, on: "ext4", "ext3") { try $0.journalSuperblock(seals: seals, change) }
+            add("journal/" + name, on: "ext4", "ext3") {
+                try $0.journalSuperblock(seals: seals, change)
+            }
         }
         header("magic") { $0[JS.magic] = 5 }
         header("type") { $0[JS.blockType] = 9 }
@@ -108,14 +110,17 @@ extension CaseList {
                     change(&record)
                     guard seals else { return }
                     let tail = record.bytes.count - OrphanFileBlock.Tail.size
-                    record[OrphanFileBlock.Tail.checksum.at(tail)] = unsafe OrphanFileBlock.checksum(
-                        of: record.bytes.span.bytes, at: BlockNumber(block),
-                        seed: inode.checksumSeed)
+                    record[OrphanFileBlock.Tail.checksum.at(tail)] =
+                        unsafe OrphanFileBlock.checksum(
+                            of: record.bytes.span.bytes, at: BlockNumber(block),
+                            seed: inode.checksumSeed)
                 }
             }
         }
         file("magic") { $0[OrphanFileBlock.Tail.magic.at($0.bytes.count - 8)] = 5 }
-        file("checksum", seals: false) { $0[OrphanFileBlock.Tail.checksum.at($0.bytes.count - 8)] ^= 1 }
+        file("checksum", seals: false) {
+            $0[OrphanFileBlock.Tail.checksum.at($0.bytes.count - 8)] ^= 1
+        }
         file("entry-without-flag") { $0[OrphanFileBlock.slot(3)] = 13 }
         file("entry-outside") { $0[OrphanFileBlock.slot(3)] = 0x00FF_FFFF }
         file("zeroed", seals: false) { $0.fill(0..<$0.bytes.count) }

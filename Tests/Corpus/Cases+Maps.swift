@@ -4,8 +4,12 @@ import Ext4Verify
 
 extension CaseList {
     mutating func addExtents() {
-        add("extent/root-magic", on: "ext4") { try $0.inode("/big") { $0[EH.magic.at(mapStart)] = 7 } }
-        add("extent/root-depth", on: "ext4") { try $0.inode("/big") { $0[EH.depth.at(mapStart)] = 9 } }
+        add("extent/root-magic", on: "ext4") {
+            try $0.inode("/big") { $0[EH.magic.at(mapStart)] = 7 }
+        }
+        add("extent/root-depth", on: "ext4") {
+            try $0.inode("/big") { $0[EH.depth.at(mapStart)] = 9 }
+        }
         add("extent/root-depth-one", on: "ext4") {
             try $0.inode("/big") { $0[EH.depth.at(mapStart)] = 1 }
         }
@@ -158,7 +162,8 @@ extension CaseList {
         }
         /// Changes the first pointer that is not 0 of the block behind word `index` of /far.
         func indirect(
-            _ name: String, _ index: Int, _ change: @escaping @Sendable (inout Record, Int, UInt32) -> Void
+            _ name: String, _ index: Int,
+            _ change: @escaping @Sendable (inout Record, Int, UInt32) -> Void
         ) {
             add(name, on: "ext2") { editor in
                 let map = editor.record(

@@ -106,7 +106,9 @@ extension CaseList {
         }
         add("superblock/flex-groups", on: "ext4") { $0.superblock { $0[SB.logGroupsPerFlex] = 40 } }
         add("superblock/checksum-type", on: "ext4") { $0.superblock { $0[SB.checksumType] = 5 } }
-        add("superblock/overhead", on: "ext4") { $0.superblock { $0[SB.overheadClusters] = 0xFFFFF } }
+        add("superblock/overhead", on: "ext4") {
+            $0.superblock { $0[SB.overheadClusters] = 0xFFFFF }
+        }
         add("superblock/first-meta-group", on: "metabg") {
             $0.superblock { $0[SB.firstMetaGroup] = 1000 }
         }

@@ -117,7 +117,8 @@ struct Corpus {
     private func report(_ name: String, _ trial: Trial, _ tally: borrowing Mutex<Tally>) {
         if isVerbose {
             print(
-                name, "e2fsck", trial.code, "finds", trial.identifiers.sorted().joined(separator: ","),
+                name, "e2fsck", trial.code, "finds",
+                trial.identifiers.sorted().joined(separator: ","),
                 "|", Trial.short(trial.output))
         }
         tally.withLock { tally in

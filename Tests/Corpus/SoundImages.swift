@@ -27,7 +27,8 @@ enum SoundImages {
             arguments: "-t ext4 -b 1024 -g 1024 -N 768 -J size=1"),
         Recipe(name: "ext2", kibibytes: 5120, arguments: "-t ext2 -b 1024 -I 128 -g 1024 -N 640"),
         Recipe(
-            name: "ext3", kibibytes: 5120, arguments: "-t ext3 -b 1024 -I 256 -g 1024 -N 640 -J size=1"),
+            name: "ext3", kibibytes: 5120,
+            arguments: "-t ext3 -b 1024 -I 256 -g 1024 -N 640 -J size=1"),
         Recipe(
             name: "nocsum", kibibytes: 5120,
             arguments: "-t ext4 -O ^metadata_csum,uninit_bg -b 1024 -g 1024 -N 640 -J size=1"),

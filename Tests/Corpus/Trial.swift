@@ -106,7 +106,9 @@ struct Trial {
         } catch {
             // What has no superblock left is beyond e2fsck too.
             let (code, _) = try fix(damaged)
-            if code & 8 == 0 { problems.append("repair gives up: \(error); e2fsck -y says \(code)") }
+            if code & 8 == 0 {
+                problems.append("repair gives up: \(error); e2fsck -y says \(code)")
+            }
             return
         }
         let repaired = device.bytes
@@ -195,7 +197,8 @@ struct Trial {
         for cut in cuts where cut < total {
             var image = damaged
             for write in writes[..<cut] {
-                image.replaceSubrange(write.start..<write.start + write.bytes.count, with: write.bytes)
+                image.replaceSubrange(
+                    write.start..<write.start + write.bytes.count, with: write.bytes)
             }
             // Half of the write that was under way, in whole sectors.
             let write = writes[cut]
@@ -212,7 +215,8 @@ struct Trial {
             }
             let (code, output) = try judge(device.bytes)
             if code != 0 {
-                problems.append("cut \(cut) of \(total): e2fsck says \(code): \(Self.short(output))")
+                problems.append(
+                    "cut \(cut) of \(total): e2fsck says \(code): \(Self.short(output))")
             }
         }
     }

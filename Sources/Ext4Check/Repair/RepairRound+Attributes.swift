@@ -144,8 +144,10 @@ extension RepairRound {
             else { return }
             record[Layout.fileACLLow] = 0
             record[Layout.fileACLHigh] = 0
-            record[Layout.blocksLow] = record[Layout.blocksLow] &- min(
-                sectors, record[Layout.blocksLow])
+            record[Layout.blocksLow] =
+                record[Layout.blocksLow]
+                &- min(
+                    sectors, record[Layout.blocksLow])
         }
     }
 

@@ -109,8 +109,9 @@ extension RepairRound {
     /// Makes the root anew, empty: what hung on it is found again as lost.
     func remakeRoot() throws(Ext4Error) {
         guard settled.insert(2).inserted else { return }
-        if let record = volume.inode(2), FileMode(rawValue: record[Layout.mode]).type == .unknown
-            || record[Layout.mode] != 0, !salvage(2, record).entries.isEmpty,
+        if let record = volume.inode(2),
+            FileMode(rawValue: record[Layout.mode]).type == .unknown
+                || record[Layout.mode] != 0, !salvage(2, record).entries.isEmpty,
             InodeFlags(rawValue: record[Layout.flags]).rawValue & 0x8_0000 == 0
                 || record[ExtentNode.Header.magic.at(Layout.block.lowerBound)] == ExtentNode.magic
         {

@@ -71,11 +71,13 @@ extension RepairRound {
     // MARK: Writing a directory anew
 
     /// The names of a directory as far as they can be told, and its parent.
-    func salvage(_ number: UInt32, _ record: Record) -> (entries: [SalvagedEntry], parent: UInt32?) {
+    func salvage(_ number: UInt32, _ record: Record) -> (entries: [SalvagedEntry], parent: UInt32?)
+    {
         let salvage: DirectorySalvage
         if InodeFlags(rawValue: record[Layout.flags]).contains(.inlineData) {
             salvage = DirectorySalvage(
-                inlineMap: record.part(Layout.block), more: inlineAttributeValue(record), in: volume)
+                inlineMap: record.part(Layout.block), more: inlineAttributeValue(record), in: volume
+            )
         } else {
             let map = MapSalvage(record, in: volume, isStructure: isStructure)
             salvage = DirectorySalvage(map.runs, in: volume)

@@ -302,7 +302,8 @@ extension RepairRound {
             record[Layout.flags] &= ~InodeFlags.inlineData.rawValue
             record[Layout.flags] |= InodeFlags.extents.rawValue
             try volume.setInode(number, record)
-        } else if !superblock.incompatible.contains(.inlineData), type == .regular || type == .directory,
+        } else if !superblock.incompatible.contains(.inlineData),
+            type == .regular || type == .directory,
             hasInlineAttribute(record)
         {
             try volume.changeSuperblock {

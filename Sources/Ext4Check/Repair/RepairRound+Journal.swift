@@ -230,7 +230,8 @@ extension RepairRound {
         record[Layout.flags] = hasTree ? InodeFlags.extents.rawValue : 0
         let map = MapSalvage(record, in: volume, isStructure: isStructure)
         let count = map.runs.reduce(0) { $0 &+ $1.count }
-        guard count << UInt64(superblock.blockSizeLog2) >= size, map.runs.first?.logical.rawValue == 0
+        guard count << UInt64(superblock.blockSizeLog2) >= size,
+            map.runs.first?.logical.rawValue == 0
         else { return false }
         setSize(size, blocks: count + UInt64(map.nodes.count), in: &record)
         try volume.setInode(number, record)

@@ -33,7 +33,11 @@ extension RepairRound {
         var hasInodeBitmap = true
         if flags.contains(.inodeUninit) {
             // A table that was never written stays so while nothing in it is in use.
-            if total.lastUsedInode == 0 { hasInodeBitmap = false } else { flags.remove(.inodeUninit) }
+            if total.lastUsedInode == 0 {
+                hasInodeBitmap = false
+            } else {
+                flags.remove(.inodeUninit)
+            }
         }
         try volume.setBlock(descriptor.blockBitmap.rawValue, blocks)
         if hasInodeBitmap { try volume.setBlock(descriptor.inodeBitmap.rawValue, inodes) }

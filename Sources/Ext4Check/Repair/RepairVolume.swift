@@ -205,7 +205,8 @@ final class RepairVolume {
     /// `count` blocks that follow each other, anywhere or in one group.
     func allocateRun(_ count: UInt64, in group: GroupNumber? = nil) -> UInt64? {
         let step = clusterBlocks
-        let first = group.map { superblock.firstBlock(of: $0).rawValue }
+        let first =
+            group.map { superblock.firstBlock(of: $0).rawValue }
             ?? UInt64(superblock.firstDataBlock)
         let limit =
             group == nil

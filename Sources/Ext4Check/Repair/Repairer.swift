@@ -43,7 +43,8 @@ package enum Repairer {
             let round = RepairRound(overlay, result.state, now: options.now)
             let changedBefore = overlay.changes
             for finding in batch where !round.isSettled(finding) {
-                try round.apply(finding, attempt: memory.attempt(finding, round: report.rounds),
+                try round.apply(
+                    finding, attempt: memory.attempt(finding, round: report.rounds),
                     batch: batch)
             }
             try round.finish()
