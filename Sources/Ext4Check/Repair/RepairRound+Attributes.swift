@@ -64,13 +64,13 @@ extension RepairRound {
         switch finding.rule {
         case .attributeInodeArea:
             guard let number = finding.place.inode?.rawValue else { return }
-            try mendArea(number)
+            try mendArea(number, attempt)
         case .inodeAttributeBlock, .attributeBlock:
             guard let number = finding.place.inode?.rawValue else { return }
             try dropAttributeBlock(of: number)
         case .attributeEntry, .attributeChecksum, .attributeHash:
             guard let block = finding.place.block?.rawValue else {
-                if let number = finding.place.inode?.rawValue { try mendArea(number) }
+                if let number = finding.place.inode?.rawValue { try mendArea(number, attempt) }
                 return
             }
             if attempt == 0 { try mendBlock(block) } else { try dropAttributeBlock(finding) }
@@ -169,7 +169,7 @@ extension RepairRound {
 
     /// Keeps of the attributes in an inode those that are sound: all of the area or, where that is
     /// broken, none of it.
-    private func mendArea(_ number: UInt32) throws(Ext4Error) {
+    private func mendArea(_ number: UInt32, _ attempt: Int) throws(Ext4Error) {
         guard var record = volume.inode(number), record.bytes.count > InodeRecord.goodOldSize
         else { return }
         let extra = Int(record[Layout.extraSize])
@@ -180,7 +180,7 @@ extension RepairRound {
         }
         let names = Set((list?.entries ?? []).map(\.name.prefix.rawValue))
         let known: Set<UInt8> = [1, 2, 3, 4, 6, 7, 8, 9]
-        if let list, names.isSubset(of: known), isOverlapFree(list) {
+        if attempt == 0, let list, names.isSubset(of: known), isOverlapFree(list) {
             for entry in list.entries {
                 // Zero stands for a hash that was never made.
                 let hash = XAttrEntryRecord.Layout.hash.at(entry.byteOffset)

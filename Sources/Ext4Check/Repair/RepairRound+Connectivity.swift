@@ -54,9 +54,34 @@ extension RepairRound {
         if record[Layout.linkCount] == 0 {
             try volume.changeInode(number) { $0[Layout.linkCount] = 1 }
         }
+        if isValue(record) || isUnusedQuota(number) {
+            try clearInode(number)
+            return
+        }
+        if type == .directory, let index = state.directories?.index(of: InodeNumber(number)),
+            let parent = state.directories?.parent(at: index), parent.rawValue != 0
+        {
+            // It hangs in a circle with this parent: the circle is opened here.
+            droppedTargets[parent.rawValue, default: []].insert(number)
+        }
         newNames[directory, default: []].append(
             SalvagedEntry(name: Array("#\(number)".utf8), inode: number, type: type.rawValue))
         if type == .directory { try setParent(of: number, to: directory) }
+    }
+
+    /// Whether an inode holds the value of an attribute, which nobody has any more.
+    private func isValue(_ record: Record) -> Bool {
+        superblock.incompatible.contains(.eaInode)
+            && InodeFlags(rawValue: record[Layout.flags]).contains(.attributeInode)
+    }
+
+    /// Whether an inode is a quota file of a volume that keeps no quota any more.
+    private func isUnusedQuota(_ number: UInt32) -> Bool {
+        let files = [
+            superblock.userQuotaInode, superblock.groupQuotaInode, superblock.projectQuotaInode,
+        ]
+        return files.contains(InodeNumber(number))
+            && !superblock.readOnlyCompatible.contains(.quota)
     }
 
     /// The directory lost+found, which is made when there is none.
@@ -109,6 +134,19 @@ extension RepairRound {
     /// Makes the root anew, empty: what hung on it is found again as lost.
     func remakeRoot() throws(Ext4Error) {
         guard settled.insert(2).inserted else { return }
+        if let group = volume.descriptors.first, superblock.hasDescriptorChecksums,
+            group.flags.contains(.inodeUninit)
+                || group.unusedInodesCount > superblock.inodesPerGroup - 11
+        {
+            // The root is there: its group only says that it is not.
+            let isWide = superblock.descriptorSize >= 64
+            try volume.changeDescriptor(0) { record in
+                record[GroupDescriptor.Layout.flags] &= ~1
+                record[GroupDescriptor.Layout.unusedInodesLow] = 0
+                if isWide { record[GroupDescriptor.Layout.unusedInodesHigh] = 0 }
+            }
+            return
+        }
         if let record = volume.inode(2),
             FileMode(rawValue: record[Layout.mode]).type == .unknown
                 || record[Layout.mode] != 0, !salvage(2, record).entries.isEmpty,

@@ -94,7 +94,8 @@ extension RepairRound {
         else { return }
         let found = salvage(number, record)
         let kept = found.entries.filter { number != 2 || !droppedNames.contains($0.name) }
-        let entries = sound(kept + names, in: number)
+        let dropped = droppedTargets[number] ?? []
+        let entries = sound(kept.filter { !dropped.contains($0.inode) }, in: number, adding: names)
         let parent = parent(of: number, found: found.parent)
         var flags = InodeFlags(rawValue: record[Layout.flags])
         if flags.contains(.inlineData) {
@@ -158,23 +159,28 @@ extension RepairRound {
     }
 
     /// The entries that may stay, each name once.
-    private func sound(_ entries: [SalvagedEntry], in directory: UInt32) -> [SalvagedEntry] {
+    private func sound(
+        _ found: [SalvagedEntry], in directory: UInt32, adding added: [SalvagedEntry]
+    ) -> [SalvagedEntry] {
         var names: Set<[UInt8]> = []
         var targets: Set<UInt32> = []
         var result: [SalvagedEntry] = []
-        for var entry in entries {
+        for (index, entry) in (found + added).enumerated() {
+            var entry = entry
+            let isNew = index >= found.count
             let inode = InodeNumber(entry.inode)
             guard superblock.isNameable(inode), inode != .root, entry.inode != directory,
                 let type = type(of: entry.inode)
             else { continue }
             // A directory has one name: the one that was found first.
             if type == .directory {
-                if let index = state.directories?.index(of: inode) {
+                if !isNew, let index = state.directories?.index(of: inode) {
                     let parent = state.directories?.parent(at: index).rawValue ?? 0
                     guard parent == 0 || parent == directory else { continue }
                 }
                 guard targets.insert(entry.inode).inserted else { continue }
             }
+            if isNew, found.contains(where: { $0.inode == entry.inode }) { continue }
             for i in entry.name.indices where entry.name[i] == 0 || entry.name[i] == 0x2F {
                 entry.name[i] = 0x2E
             }

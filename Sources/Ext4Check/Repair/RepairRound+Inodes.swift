@@ -88,6 +88,7 @@ extension RepairRound {
             record[Layout.flags] &= ~0x2000  // EXT4_IMAGIC_FL
             try volume.setInode(number, record)
         case .inodeSpecialFlags:
+            clearSpecialMap(&record)
             let dropped: InodeFlags = [
                 .immutable, .appendOnly, .index, .extents, .inlineData, .hugeFile, .casefold,
                 .verity, .encrypted,
@@ -137,7 +138,19 @@ extension RepairRound {
         let damage: Set<CheckRule> = [
             .inodeMode, .extentHeader, .inodeExtraSize, .indirectRange, .inodeReserved,
         ]
-        return others.contains { damage.contains($0.rule) }
+        return others.count > 2 || others.contains { damage.contains($0.rule) }
+    }
+
+    /// Takes out of a map what a device, a pipe or a socket has no use for.
+    private func clearSpecialMap(_ record: inout Record) {
+        let first: Int
+        switch FileMode(rawValue: record[Layout.mode]).type {
+        case .characterDevice, .blockDevice: first = 2
+        case .fifo, .socket: first = 0
+        default: return
+        }
+        let start = Layout.block.lowerBound
+        record.fill(start + 4 * first..<Layout.block.upperBound)
     }
 
     private func drop(
@@ -164,6 +177,11 @@ extension RepairRound {
     ) throws(Ext4Error) {
         guard let size = finding.expected else {
             try giveUp(number, 0)
+            return
+        }
+        if size == finding.found {
+            // The block that asks for so large a size is beyond what a file can have.
+            try mendMap(number, &record, finding)
             return
         }
         record[Layout.sizeLow] = UInt32(truncatingIfNeeded: size)

@@ -42,7 +42,7 @@ extension RepairRound {
         case .resizeInode:
             try remakeResizeInode()
         case .quotaInode:
-            try dropQuota(finding)
+            try mendQuotaInodes(finding)
         default: break
         }
     }
@@ -59,7 +59,7 @@ extension RepairRound {
     private func remakeMultiMount() throws(Ext4Error) {
         let bytes = Record(state.volume.superblockBytes)
         let number = bytes[Volume.mmpBlock]
-        guard superblock.contains(BlockNumber(number)), !isStructure(number) else {
+        guard superblock.contains(BlockNumber(number)), !isGroupStructure(number) else {
             try dropMultiMount()
             return
         }
@@ -356,21 +356,5 @@ extension RepairRound {
         {
             try clearInode(number)
         }
-    }
-
-    // MARK: Quota
-
-    /// Takes a quota file that is none out of the superblock.
-    private func dropQuota(_ finding: Finding) throws(Ext4Error) {
-        let fields = [Volume.userQuotaInode, Volume.groupQuotaInode, Volume.projectQuotaInode]
-        let number = finding.place.inode?.rawValue
-        let bytes = Record(state.volume.superblockBytes)
-        try volume.changeSuperblock { record in
-            for field in fields where number == nil || bytes[field] == number { record[field] = 0 }
-        }
-        guard let number, number <= superblock.inodesCount,
-            !state.inodes.isReferenced(InodeNumber(number)), number != 2
-        else { return }
-        try clearInode(number)
     }
 }

@@ -22,13 +22,14 @@ extension RepairRound {
         let reserved = UInt64(superblock.reservedDescriptorBlocks)
         let perBlock = UInt64(volume.blockSize / 4)
         let blocks = UInt64((superblock.groupCount - 1) / superblock.descriptorsPerBlock + 1)
-        let start = UInt64(superblock.firstDataBlock)
+        // Where the descriptors start, and how far from there their copies do.
+        let start = superblock.location(ofDescriptorBlock: 0, copyOf: GroupNumber(0)).rawValue
         let copies = (1..<max(superblock.groupCount, 1)).filter {
             superblock.hasSuperblock(GroupNumber($0))
-        }.map { superblock.firstBlock(of: GroupNumber($0)).rawValue &- start }
+        }.map { superblock.firstBlock(of: GroupNumber($0)).rawValue &+ 1 &- start }
         var double = volume.zeroes
         for i in 0..<reserved {
-            let block = start &+ 1 &+ blocks &+ i
+            let block = start &+ blocks &+ i
             guard superblock.contains(BlockNumber(block)) else { continue }
             double[Field<UInt32>.le(4 * Int((blocks &+ i) % perBlock))] = UInt32(
                 truncatingIfNeeded: block)

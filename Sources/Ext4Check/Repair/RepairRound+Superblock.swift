@@ -34,6 +34,9 @@ extension RepairRound {
             }
         case .superblockReservedDescriptors:
             try volume.changeSuperblock { $0[Layout.reservedDescriptors] = 0 }
+            if !superblock.compatible.contains(.resizeInode) {
+                try clearInode(InodeNumber.resize.rawValue)
+            }
         case .superblockFeatures:
             try mendFeatures()
         case .superblockState:
@@ -70,6 +73,7 @@ extension RepairRound {
 
     /// Switches features as the others need them.
     private func mendFeatures() throws(Ext4Error) {
+        var removesResizeInode = false
         try volume.changeSuperblock { record in
             var compatible = CompatibleFeatures(rawValue: record[Layout.compatible])
             var incompatible = IncompatibleFeatures(rawValue: record[Layout.incompatible])
@@ -78,12 +82,14 @@ extension RepairRound {
             if incompatible.contains(.metaBg) {
                 compatible.remove(.resizeInode)
                 record[Layout.reservedDescriptors] = 0
+                removesResizeInode = true
             }
             if !readOnly.contains(.metadataCsum) { incompatible.remove(.csumSeed) }
             record[Layout.compatible] = compatible.rawValue
             record[Layout.incompatible] = incompatible.rawValue
             record[Layout.readOnlyCompatible] = readOnly.rawValue
         }
+        if removesResizeInode { try clearInode(InodeNumber.resize.rawValue) }
     }
 
     /// Writes every copy of the superblock and of the descriptors from the primary ones.
@@ -157,9 +163,43 @@ extension RepairRound {
             try volume.changeDescriptor(group) { $0[Group.flags] &= ~3 }
         case .groupBlockBitmapPlace, .groupInodeBitmapPlace, .groupInodeTablePlace, .groupOverlap:
             if attempt == 0, try restoreDescriptor(group) { return }
+            if finding.rule != .groupOverlap, superblock.revision > 0,
+                !superblock.incompatible.contains(.flexBg), isInVolume(finding)
+            {
+                // Everything is somewhere: it is the feature that was lost.
+                try volume.changeSuperblock {
+                    $0[Layout.incompatible] |= IncompatibleFeatures.flexBg.rawValue
+                }
+                return
+            }
             try moveStructures(of: group, finding)
         default: break
         }
+    }
+
+    /// Whether the structure that the finding is about lies in the volume, outside its group.
+    private func isInVolume(_ finding: Finding) -> Bool {
+        guard let block = finding.found ?? finding.place.block?.rawValue else { return false }
+        let count = finding.rule == .groupInodeTablePlace ? superblock.inodeTableBlocks : 1
+        return superblock.contains(BlockNumber(block), count: UInt64(count)) && block > 2
+    }
+
+    /// Whether a block holds a group's bitmap, a part of its inode table, or a copy of superblock
+    /// and descriptors.
+    func isGroupStructure(_ block: UInt64) -> Bool {
+        let table = UInt64(superblock.inodeTableBlocks)
+        for (index, group) in volume.descriptors.enumerated() {
+            if block == group.blockBitmap.rawValue || block == group.inodeBitmap.rawValue {
+                return true
+            }
+            let start = group.inodeTable.rawValue
+            if block >= start, block &- start < table { return true }
+            let copies = state.volume.copies(of: GroupNumber(UInt32(index)))
+            if block >= copies.start.rawValue, block &- copies.start.rawValue < copies.count {
+                return true
+            }
+        }
+        return false
     }
 
     private func setUnusedInodes(_ group: UInt32, _ count: UInt16) throws(Ext4Error) {

@@ -125,6 +125,4 @@ extension RepairRound {
             record[Superblock.Layout.freeInodes] = UInt32(truncatingIfNeeded: inodes)
         }
     }
-
-    func writeQuota(_ finding: Finding) throws(Ext4Error) {}
 }

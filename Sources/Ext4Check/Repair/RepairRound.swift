@@ -14,6 +14,10 @@ final class RepairRound {
     var newNames: [UInt32: [SalvagedEntry]] = [:]
     /// Groups whose bitmaps and counts were written in this round.
     var settledGroups: Set<UInt32> = []
+    /// Quota files that were written in this round.
+    var settledQuotas: Set<QuotaKind> = []
+    /// Names to be taken out of a directory when it is written anew, by what they lead to.
+    var droppedTargets: [UInt32: Set<UInt32>] = [:]
     /// The directory lost+found, once it was looked for.
     var lostAndFoundNumber: UInt32?
     /// Names of the root to be left out when it is written anew.
@@ -63,7 +67,7 @@ final class RepairRound {
 
     /// Does what was gathered for the end of the round.
     func finish() throws(Ext4Error) {
-        for directory in rebuilds.union(newNames.keys).sorted() {
+        for directory in rebuilds.union(newNames.keys).union(droppedTargets.keys).sorted() {
             try rebuildDirectory(directory, adding: newNames[directory] ?? [])
         }
     }

@@ -28,6 +28,7 @@ package enum Repairer {
         var memory = RepairMemory()
         var options = options
         var before: CheckState?
+        var stalled = 0
         while report.rounds < maximumRounds {
             report.rounds += 1
             tell(.round(report.rounds))
@@ -52,8 +53,12 @@ package enum Repairer {
                 tell(.repairing(finding))
                 report.repaired.append(finding)
             }
-            // What cannot be changed is no reason to go on.
-            if overlay.changes == changedBefore { memory.giveUp(batch) }
+            // What several attempts do not change is no reason to go on.
+            stalled = overlay.changes == changedBefore ? stalled + 1 : 0
+            if stalled > 5 {
+                memory.giveUp(batch)
+                stalled = 0
+            }
         }
         guard overlay.changedBytes > 0 else { return report }
         report.writtenBytes = overlay.changedBytes
