@@ -162,7 +162,8 @@ struct Trial {
         }
         for number in before.superblock.firstInode.rawValue...before.superblock.inodesCount {
             let number = InodeNumber(number)
-            guard let contents = Self.contents(of: number, in: before), !contents.isEmpty,
+            guard number != before.superblock.projectQuotaInode,
+                let contents = Self.contents(of: number, in: before), !contents.isEmpty,
                 Self.contents(of: number, in: during) == contents
             else { continue }
             if Self.contents(of: number, in: after) != contents {

@@ -69,7 +69,7 @@ extension InodeRecord {
     /// an inode's inline contents by it. Size and flags are the caller's to set.
     ///
     /// - Throws: `.noSpace` when they do not fit, and nothing is changed; `.corrupt`.
-    mutating func setInlineContents(
+    package mutating func setInlineContents(
         _ contents: [UInt8], _ context: AttributeList.Context
     ) throws(Ext4Error) {
         var attributes = try attributeSet(context)

@@ -131,9 +131,10 @@ extension Superblock {
         revision = bytes[Layout.revision]
         try check(revision <= 1, "s_rev_level", revision, "0 or 1")
         let isDynamic = revision == 1
-        compatible = .init(rawValue: isDynamic ? bytes[Layout.compatible] : 0)
-        incompatible = .init(rawValue: isDynamic ? bytes[Layout.incompatible] : 0)
-        readOnlyCompatible = .init(rawValue: isDynamic ? bytes[Layout.readOnlyCompatible] : 0)
+        // The old revision has no features; where it has them all the same, they are in use.
+        compatible = .init(rawValue: bytes[Layout.compatible])
+        incompatible = .init(rawValue: bytes[Layout.incompatible])
+        readOnlyCompatible = .init(rawValue: bytes[Layout.readOnlyCompatible])
         checksumType = bytes[Layout.checksumType]
         if readOnlyCompatible.contains(.metadataCsum) {
             try check(checksumType == 1, "s_checksum_type", checksumType, "1 (crc32c)")

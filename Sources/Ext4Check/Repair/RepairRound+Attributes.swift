@@ -43,6 +43,23 @@ extension RepairRound {
         record.bytes.replaceSubrange(range, with: value)
     }
 
+    /// Gives a file whose contents are said to be in the inode the attribute that goes with them:
+    /// what fits into the map's place is there.
+    func addInlineAttribute(_ number: UInt32, _ record: inout Record) -> Bool {
+        let size = min(Int(record[Layout.sizeLow]), Layout.block.count)
+        let contents = Array(record.part(Layout.block).prefix(size))
+        guard FileMode(rawValue: record[Layout.mode]).type == .regular,
+            var parsed = record.withBytes({
+                try? InodeRecord(
+                    parsing: $0, number: InodeNumber(number), superblock: superblock,
+                    verifiesChecksum: false)
+            }), (try? parsed.setInlineContents(contents, attributeContext(number))) != nil
+        else { return false }
+        record.bytes = parsed.withBytes { $0.copy() }
+        setSize(UInt64(size), blocks: 0, in: &record)
+        return true
+    }
+
     /// Takes the attribute of inline contents out of an inode.
     func removeInlineAttribute(_ number: UInt32, _ record: inout Record) {
         let start = InodeRecord.goodOldSize + Int(record[Layout.extraSize])

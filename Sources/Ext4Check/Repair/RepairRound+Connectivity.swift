@@ -56,6 +56,7 @@ extension RepairRound {
         }
         if isValue(record) || isUnusedQuota(number) {
             try clearInode(number)
+            if isUnusedQuota(number) { try forgetQuota() }
             return
         }
         if type == .directory, let index = state.directories?.index(of: InodeNumber(number)),

@@ -45,7 +45,7 @@ extension RepairRound {
         case .directoryInode, .directoryUnusedInode, .directorySelf, .directoryRoot, .directoryLink,
             .directoryExtraDot, .directoryEncryption:
             bytes[Entry.inode.at(offset)] = 0
-        case .directoryType:
+        case .directoryType, .directoryTypeUnset:
             guard let type = finding.expected else { return false }
             bytes[Entry.fileType.at(offset)] = UInt8(truncatingIfNeeded: type)
         default:

@@ -104,6 +104,10 @@ extension RepairRound {
             }
             record[Layout.flags] = flags.rawValue
             try volume.setInode(number, record)
+        case .inodeImmutable:
+            try drop(.immutable, number, &record)
+        case .inlineSize:
+            try setSize(number, &record, finding)
         case .inodeSpecialSize:
             record[Layout.sizeLow] = 0
             record[Layout.sizeHigh] = 0
@@ -316,7 +320,12 @@ extension RepairRound {
         let type = FileMode(rawValue: record[Layout.mode]).type
         let hasTree =
             record[ExtentNode.Header.magic.at(Layout.block.lowerBound)] == ExtentNode.magic
-        if hasTree, superblock.incompatible.contains(.extents) {
+        let isFile = type == .regular || type == .directory || type == .symlink
+        if isFile, superblock.incompatible.contains(.inlineData), hasInlineAttribute(record) {
+            record[Layout.flags] |= InodeFlags.inlineData.rawValue
+            record[Layout.flags] &= ~InodeFlags.extents.rawValue
+            try volume.setInode(number, record)
+        } else if hasTree, superblock.incompatible.contains(.extents) {
             record[Layout.flags] &= ~InodeFlags.inlineData.rawValue
             record[Layout.flags] |= InodeFlags.extents.rawValue
             try volume.setInode(number, record)
@@ -342,6 +351,8 @@ extension RepairRound {
         {
             record[Layout.flags] |= InodeFlags.inlineData.rawValue
             record[Layout.flags] &= ~InodeFlags.extents.rawValue
+            try volume.setInode(number, record)
+        } else if attempt == 0, !hasInlineAttribute(record), addInlineAttribute(number, &record) {
             try volume.setInode(number, record)
         } else if attempt == 0, let size = finding.expected {
             record[Layout.sizeLow] = UInt32(truncatingIfNeeded: size)

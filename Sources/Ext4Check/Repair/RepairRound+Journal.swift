@@ -10,7 +10,7 @@ extension RepairRound {
         switch finding.rule {
         case .mmpBlock:
             try dropMultiMount()
-        case .mmpContents, .mmpInUse:
+        case .mmpContents, .mmpInUse, .mmpSequence:
             try remakeMultiMount()
         case .journalInode:
             try remakeJournal(attempt)
@@ -49,7 +49,7 @@ extension RepairRound {
 
     // MARK: Multi-mount protection
 
-    private func dropMultiMount() throws(Ext4Error) {
+    func dropMultiMount() throws(Ext4Error) {
         try volume.changeSuperblock { record in
             record[Volume.incompatible] &= ~IncompatibleFeatures.mmp.rawValue
             record[Volume.mmpBlock] = 0

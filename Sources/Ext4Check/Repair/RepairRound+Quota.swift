@@ -34,6 +34,13 @@ extension RepairRound {
         }
     }
 
+    /// Takes the names of quota files out of the superblock of a volume without quota.
+    func forgetQuota() throws(Ext4Error) {
+        try volume.changeSuperblock { record in
+            for kind in QuotaKind.allCases { record[Self.field(kind)] = 0 }
+        }
+    }
+
     /// Writes a quota file.
     private func writeQuota(_ kind: QuotaKind) throws(Ext4Error) {
         guard settledQuotas.insert(kind).inserted else { return }

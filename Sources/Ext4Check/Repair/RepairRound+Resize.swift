@@ -22,11 +22,14 @@ extension RepairRound {
         let reserved = UInt64(superblock.reservedDescriptorBlocks)
         let perBlock = UInt64(volume.blockSize / 4)
         let blocks = UInt64((superblock.groupCount - 1) / superblock.descriptorsPerBlock + 1)
-        // Where the descriptors start, and how far from there their copies do.
+        // Where the descriptors start, and how far off the groups with copies are.
         let start = superblock.location(ofDescriptorBlock: 0, copyOf: GroupNumber(0)).rawValue
         let copies = (1..<max(superblock.groupCount, 1)).filter {
             superblock.hasSuperblock(GroupNumber($0))
-        }.map { superblock.firstBlock(of: GroupNumber($0)).rawValue &+ 1 &- start }
+        }.map {
+            superblock.firstBlock(of: GroupNumber($0)).rawValue
+                &- UInt64(superblock.firstDataBlock)
+        }
         var double = volume.zeroes
         for i in 0..<reserved {
             let block = start &+ blocks &+ i
@@ -45,7 +48,8 @@ extension RepairRound {
         record[Field<UInt32>.le(Layout.block.lowerBound + 4 * 13)] = UInt32(
             truncatingIfNeeded: table)
         let size = (perBlock &* perBlock &+ perBlock &+ 12) << UInt64(superblock.blockSizeLog2)
-        setSize(size, blocks: 1 &+ reserved &* UInt64(1 + copies.count), in: &record)
+        let taken = 1 &+ reserved &* UInt64(1 + copies.count)
+        setSize(size, blocks: taken << UInt64(superblock.clusterRatioLog2), in: &record)
         try volume.setInode(InodeNumber.resize.rawValue, record)
     }
 

@@ -37,7 +37,16 @@ extension RepairRound {
             if !superblock.compatible.contains(.resizeInode) {
                 try clearInode(InodeNumber.resize.rawValue)
             }
-        case .superblockFeatures:
+        case .superblockReservedBlocks:
+            let blocks = superblock.blocksCount / 20
+            let isWide = superblock.incompatible.contains(.bit64)
+            try volume.changeSuperblock { record in
+                record[Layout.reservedBlocksLow] = UInt32(truncatingIfNeeded: blocks)
+                if isWide {
+                    record[Layout.reservedBlocksHigh] = UInt32(truncatingIfNeeded: blocks >> 32)
+                }
+            }
+        case .superblockFeatures, .superblockExclusive:
             try mendFeatures()
         case .superblockState:
             // What is not sound yet is not marked so.
@@ -297,10 +306,17 @@ extension RepairRound {
             } else if place == descriptor.blockBitmap.rawValue {
                 guard let block = allocate(1) else { return }
                 try set(Group.blockBitmapLow, Group.blockBitmapHigh, block)
+            } else if place == Record(state.volume.superblockBytes)[Layout.mmpBlock],
+                superblock.incompatible.contains(.mmp)
+            {
+                // It is the block of multi-mount protection that is in the wrong place.
+                try dropMultiMount()
             } else if place == nil || (place ?? 0) >= table && (place ?? 0) < table + tableBlocks {
                 guard let block = allocate(tableBlocks) else { return }
+                // It takes its inodes along, where a checksum tells them from those of the other.
                 for i in 0..<tableBlocks {
-                    try volume.setBlock(block + i, volume.zeroes)
+                    let old = superblock.hasMetadataChecksums ? volume.block(table + i) : nil
+                    try volume.setBlock(block + i, old ?? volume.zeroes)
                 }
                 try set(Group.inodeTableLow, Group.inodeTableHigh, block)
             }
