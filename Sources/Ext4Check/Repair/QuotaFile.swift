@@ -41,7 +41,9 @@ struct QuotaFile {
         var offset = QuotaPass.recordsStart
         while offset + QuotaPass.Record.size <= Self.blockSize {
             let record = Record(block.part(offset..<offset + QuotaPass.Record.size))
-            if !record.bytes.allSatisfy({ $0 == 0 }) { records[record[QuotaPass.Record.id]] = record }
+            if !record.bytes.allSatisfy({ $0 == 0 }) {
+                records[record[QuotaPass.Record.id]] = record
+            }
             offset += QuotaPass.Record.size
         }
     }

@@ -102,7 +102,8 @@ extension RepairRound {
             for i in 0..<run.count {
                 let (offset, overflow) = (run.logical.rawValue &+ i).multipliedReportingOverflow(
                     by: UInt64(volume.blockSize))
-                guard !overflow, offset < UInt64(size), let block = volume.block(start.rawValue &+ i)
+                guard !overflow, offset < UInt64(size),
+                    let block = volume.block(start.rawValue &+ i)
                 else { break }
                 let count = min(volume.blockSize, size - Int(offset))
                 bytes.replaceSubrange(
