@@ -57,6 +57,18 @@ enum FindingText {
             ])
     }
 
+    /// A repair.
+    static func object(_ report: RepairReport, image: String, status: Int32) -> JSONText {
+        .object(
+            JSONText.name("image", Array(image.utf8)) + [
+                ("checked", .bool(true)), ("clean", .bool(report.isClean)),
+                ("exitStatus", .number(status)), ("replayed", .bool(report.hasReplayed)),
+                ("checks", .number(report.rounds)), ("writtenBytes", .number(report.writtenBytes)),
+                ("repaired", .array(report.repaired.map(object(of:)))),
+                ("findings", .array(report.left.map(object(of:)))),
+            ])
+    }
+
     static func object(of finding: Finding) -> JSONText {
         let place = finding.place
         var members: [(String, JSONText)] = [

@@ -9,7 +9,7 @@ internal import Synchronization
 struct FsckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fsck",
-        abstract: "Check a volume.",
+        abstract: "Check a volume, and repair it.",
         discussion: """
             Looks at everything that the format has a rule for: superblock and descriptors, \
             journal, inodes and their maps, attributes, directories and their indexes, links, \
@@ -21,13 +21,21 @@ struct FsckCommand: ParsableCommand {
             unless -f is given. Nothing is ever written with -n, and a journal that was not \
             replayed is left out: the volume is looked at as it lies.
 
+            -p puts right what loses nothing and needs no decision, and leaves the volume as it \
+            is when there is more. -y puts everything right. Both replay the journal first. \
+            A repair is worked out in memory and written when a check finds nothing more; cut \
+            off while it is written, it can be done again.
+
             EXAMPLES
               ext4 fsck -fn disk.img
               ext4 fsck -fn --json disk.img | jq -r '.findings[].id'
               ext4 fsck -n --bitmaps disk.img
+              ext4 fsck -fy disk.img
 
             EXIT STATUS
               0   nothing is damaged
+              1   what was damaged is repaired
+              2   the same, on a device that is mounted: the system should be restarted
               4   something is damaged, and was left so
               8   the check could not be made
               16  the command was not used as it should be
@@ -37,6 +45,7 @@ struct FsckCommand: ParsableCommand {
     /// Those of fsck(8).
     enum Status {
         static let clean: Int32 = 0
+        static let repaired: Int32 = 1
         static let damaged: Int32 = 4
         static let failed: Int32 = 8
         static let usage: Int32 = 16
@@ -48,6 +57,14 @@ struct FsckCommand: ParsableCommand {
 
     @Flag(name: .customShort("n"), help: "Only look. This is also what happens without it.")
     var looksOnly = false
+
+    @Flag(
+        name: [.customShort("p"), .customShort("a")],
+        help: "Put right what loses nothing and needs no decision.")
+    var preens = false
+
+    @Flag(name: .customShort("y"), help: "Put everything right.")
+    var repairs = false
 
     @Flag(name: .customShort("f"), help: "Check a volume that is marked as clean, too.")
     var force = false
@@ -68,10 +85,23 @@ struct FsckCommand: ParsableCommand {
             "How many threads work; one a processor when it is not given.", valueName: "count"))
     var threads = 0
 
+    /// What is repaired; nil for nothing.
+    private var mode: RepairMode? { repairs ? .all : preens ? .preen : nil }
+
+    func validate() throws {
+        let given = [looksOnly, preens, repairs].filter { $0 }.count
+        guard given <= 1 else {
+            throw ValidationError("Only one of -n, -p and -y can be given.")
+        }
+        if mode != nil, bitmaps {
+            throw ValidationError("--bitmaps only looks: leave out -p and -y.")
+        }
+    }
+
     func run() throws {
         let device: FileDevice
         do throws(Ext4Error) {
-            device = try FileDevice(path: image)
+            device = try FileDevice(path: image, access: mode == nil ? .readOnly : .readWrite)
         } catch {
             throw Self.failure(CommandFailure(opening: image, error))
         }
@@ -85,6 +115,10 @@ struct FsckCommand: ParsableCommand {
             return
         }
         Interruption.watch()
+        if let mode {
+            try repair(device, mode, &output)
+            return
+        }
         let result = try check(device)
         ProgressLine.clear()
         if Interruption.signal != nil {
@@ -99,6 +133,44 @@ struct FsckCommand: ParsableCommand {
                 for line in FindingText.lines(of: finding) { try output.line(line) }
             }
             try output.line("\(Quoted(image.utf8)): \(FindingText.summary(of: report))")
+        }
+        try output.flush()
+        guard status == Status.clean else { throw CommandFailure(quiet: status) }
+    }
+
+    /// Repairs the volume, and tells what was done and what is left.
+    private func repair(
+        _ device: FileDevice, _ mode: RepairMode, _ output: inout Output
+    ) throws {
+        let report: RepairReport
+        do throws(Ext4Error) {
+            report = try Repairer.repair(device, options: options, mode: mode)
+        } catch {
+            ProgressLine.clear()
+            if Interruption.signal != nil {
+                throw CommandFailure("interrupted", status: Status.cancelled)
+            }
+            throw Self.failure(CommandFailure(opening: image, error))
+        }
+        ProgressLine.clear()
+        let status =
+            !report.isClean ? Status.damaged : report.hasChanged ? Status.repaired : Status.clean
+        if json {
+            try output.write(FindingText.object(report, image: image, status: status).text)
+        } else {
+            if report.hasReplayed { try output.line("the journal was replayed") }
+            for finding in report.repaired {
+                for line in FindingText.lines(of: finding) { try output.line(line) }
+            }
+            for finding in report.left where finding.rule.severity == .error {
+                for line in FindingText.lines(of: finding) { try output.line("LEFT: " + line) }
+            }
+            let words =
+                report.isClean
+                ? report.hasChanged ? "repaired" : "clean" : "damaged, and left so"
+            try output.line(
+                "\(Quoted(image.utf8)): \(words) (\(report.repaired.count) repairs,"
+                    + " \(report.rounds) checks, \(report.writtenBytes) bytes written)")
         }
         try output.flush()
         guard status == Status.clean else { throw CommandFailure(quiet: status) }

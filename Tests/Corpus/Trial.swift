@@ -72,7 +72,8 @@ struct Trial {
                     problems.append("it is not found as \(finds): \(identifiers.sorted())")
                 }
             }
-            if !aspects.isDisjoint(with: [.repair, .cuts]) {
+            if !aspects.isDisjoint(with: [.repair, .cuts]), !Differences.beyondRepair.contains(name)
+            {
                 try repair(damaged, before: before)
             }
         } catch {

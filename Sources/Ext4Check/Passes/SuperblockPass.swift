@@ -131,6 +131,13 @@ enum SuperblockPass {
         let superblock = volume.superblock
         var findings: [Finding] = []
         if superblock.uuid.allSatisfy({ $0 == 0 }) { findings.append(Finding(.superblockUUID)) }
+        let clusters = unsafe volume.superblockBytes.span.bytes[Superblock.Layout.clustersPerGroup]
+        if clusters != superblock.clustersPerGroup {
+            findings.append(
+                Finding(
+                    .superblockInvalid, found: UInt64(clusters),
+                    expected: UInt64(superblock.clustersPerGroup), detail: "s_clusters_per_group"))
+        }
         if let now = options.now {
             // A clock that is a day off is no damage.
             let latest = now.seconds + 86_400

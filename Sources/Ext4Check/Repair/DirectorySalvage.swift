@@ -62,11 +62,9 @@ struct DirectorySalvage {
         let length = DirectoryRecord.recordLength(
             record[Layout.recordLength.at(offset)], blockSize: volume.blockSize)
         let nameLength = Int(record[Layout.nameLength.at(offset)])
-        let inode = record[Layout.inode.at(offset)]
         guard length % 4 == 0, length >= 12, length <= room,
             DirectoryRecord.size(nameLength: nameLength, hasHash: false) <= length
         else { return nil }
-        _ = inode
         return offset + length
     }
 

@@ -57,7 +57,6 @@ extension RepairRound {
         if claims.contains(where: { $0.use == .attributes }) {
             try partAttributes(number, &record)
         }
-        let flags = InodeFlags(rawValue: record[Layout.flags])
         var lost: Set<UInt64> = []
         var nodes: Set<UInt64> = []
         for claim in claims {
@@ -101,7 +100,6 @@ extension RepairRound {
                         state: isUnwritten ? .unwritten(place) : .mapped(place)), to: &runs)
             }
         }
-        _ = flags
         guard
             try MapBuilder(volume: volume).build(
                 runs, in: &record, owner: volume.owner(number, record))

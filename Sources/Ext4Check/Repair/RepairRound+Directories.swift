@@ -121,14 +121,12 @@ extension RepairRound {
         _ blocks: [Record], of number: UInt32, in record: inout Record
     ) throws(Ext4Error) {
         var places = volume.allocate(blocks.count) ?? []
-        var nodes = 0
         if places.isEmpty {
             let old = MapSalvage(record, in: volume, isStructure: isStructure)
             for run in old.runs {
                 guard let start = run.start?.rawValue else { continue }
                 for i in 0..<run.count { places.append(start &+ i) }
             }
-            nodes = old.nodes.count
             guard places.count >= blocks.count else {
                 try clearInode(number)
                 return
@@ -145,7 +143,6 @@ extension RepairRound {
                 runs.append(run)
             }
         }
-        _ = nodes
         guard
             try MapBuilder(volume: volume).build(
                 runs, in: &record, owner: volume.owner(number, record))

@@ -44,8 +44,6 @@ extension RepairRound {
             record[Layout.deletionTime] = now
             try volume.setInode(number, record)
         case .inodeExtraSize:
-            let old = Int(record[Layout.extraSize])
-            _ = old
             record[Layout.extraSize] = extraSize
             try volume.setInode(number, record)
         case .inodeExtraTime:
@@ -70,6 +68,22 @@ extension RepairRound {
             .extentLength, .extentRange, .extentKey, .extentNode, .extentUnwritten,
             .extentAlignment, .indirectRange, .indirectAlignment, .mapMetadata:
             try mendMap(number, &record, finding)
+        case .symlinkTarget:
+            try mendSymlink(number, &record, attempt)
+        case .inlineData:
+            try mendInlineData(number, &record, finding, attempt)
+        case .encryptionContext:
+            try drop(.encrypted, number, &record)
+        default:
+            try applyFlags(finding, number, &record, attempt)
+        }
+    }
+
+    /// Puts flags right, and what goes with them.
+    private func applyFlags(
+        _ finding: Finding, _ number: UInt32, _ record: inout Record, _ attempt: Int
+    ) throws(Ext4Error) {
+        switch finding.rule {
         case .inodeExtentsFlag, .inodeNoExtentsFlag:
             try mendExtentsFlag(number, &record, finding)
         case .inodeIndexFlag:
@@ -85,7 +99,9 @@ extension RepairRound {
         case .inodeAttributeFlag:
             try drop(.attributeInode, number, &record)
         case .inodeObsoleteFlag:
-            record[Layout.flags] &= ~0x2000  // EXT4_IMAGIC_FL
+            if let flags = finding.expected {
+                record[Layout.flags] = UInt32(truncatingIfNeeded: flags)
+            }
             try volume.setInode(number, record)
         case .inodeSpecialFlags:
             clearSpecialMap(&record)
@@ -96,7 +112,6 @@ extension RepairRound {
             var flags = InodeFlags(rawValue: record[Layout.flags])
             flags.subtract(dropped)
             if FileMode(rawValue: record[Layout.mode]).type == .symlink,
-                FileMode(rawValue: record[Layout.mode]).type == .symlink,
                 InodeFlags(rawValue: record[Layout.flags]).contains(.extents),
                 record[ExtentNode.Header.magic.at(Layout.block.lowerBound)] == ExtentNode.magic
             {
@@ -112,12 +127,6 @@ extension RepairRound {
             record[Layout.sizeLow] = 0
             record[Layout.sizeHigh] = 0
             try volume.setInode(number, record)
-        case .symlinkTarget:
-            try mendSymlink(number, &record, attempt)
-        case .inlineData:
-            try mendInlineData(number, &record, finding, attempt)
-        case .encryptionContext:
-            try drop(.encrypted, number, &record)
         default:
             try giveUp(number, attempt)
         }
@@ -346,7 +355,15 @@ extension RepairRound {
     private func mendInlineData(
         _ number: UInt32, _ record: inout Record, _ finding: Finding, _ attempt: Int
     ) throws(Ext4Error) {
-        if attempt == 0, !InodeFlags(rawValue: record[Layout.flags]).contains(.inlineData),
+        let hasTree =
+            record[ExtentNode.Header.magic.at(Layout.block.lowerBound)] == ExtentNode.magic
+        if attempt == 0, hasTree, superblock.incompatible.contains(.extents),
+            !hasInlineAttribute(record)
+        {
+            record[Layout.flags] |= InodeFlags.extents.rawValue
+            record[Layout.flags] &= ~InodeFlags.inlineData.rawValue
+            try volume.setInode(number, record)
+        } else if attempt == 0, !InodeFlags(rawValue: record[Layout.flags]).contains(.inlineData),
             hasInlineAttribute(record)
         {
             record[Layout.flags] |= InodeFlags.inlineData.rawValue

@@ -76,6 +76,9 @@ extension RepairRound {
         try volume.changeSuperblock { record in
             record.bytes = bytes
             record[Layout.group] = 0
+            if !superblock.readOnlyCompatible.contains(.bigalloc) {
+                record[Layout.clustersPerGroup] = superblock.blocksPerGroup
+            }
             record[Layout.state] = record[Layout.state] & ~2 | 1
         }
     }
@@ -94,6 +97,7 @@ extension RepairRound {
                 removesResizeInode = true
             }
             if !readOnly.contains(.metadataCsum) { incompatible.remove(.csumSeed) }
+            if record[Layout.revision] > 0 { readOnly.insert(.largeFile) }
             record[Layout.compatible] = compatible.rawValue
             record[Layout.incompatible] = incompatible.rawValue
             record[Layout.readOnlyCompatible] = readOnly.rawValue

@@ -19,8 +19,7 @@ package enum Repairer {
     ) throws(Ext4Error) -> RepairReport {
         guard !device.isReadOnly else { throw .readOnlyVolume }
         var report = RepairReport()
-        if let recovery = try? Volume.replayJournal(on: device) {
-            _ = recovery
+        if (try? Volume.replayJournal(on: device)) != nil {
             report.hasReplayed = true
             tell(.replayed)
         }
