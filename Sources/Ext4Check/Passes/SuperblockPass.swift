@@ -131,7 +131,7 @@ enum SuperblockPass {
         let superblock = volume.superblock
         var findings: [Finding] = []
         if superblock.uuid.allSatisfy({ $0 == 0 }) { findings.append(Finding(.superblockUUID)) }
-        let clusters = unsafe volume.superblockBytes.span.bytes[Superblock.Layout.clustersPerGroup]
+        let clusters = Record(volume.superblockBytes)[Superblock.Layout.clustersPerGroup]
         if clusters != superblock.clustersPerGroup {
             findings.append(
                 Finding(
