@@ -87,6 +87,17 @@ struct JournalPass {
                     detail: error.description))
             return
         }
+        let header = Record(bytes)
+        let isOld = header[JournalSuperblock.Layout.blockType] == 3  // JBD2_SUPERBLOCK_V1
+        if isOld,
+            journal.compatible | journal.incompatible | journal.readOnlyCompatible != 0
+                || header[JournalSuperblock.Layout.users] != 0
+        {
+            state.report(
+                Finding(
+                    .journalSuperblock, at: .init(inode: number, block: block),
+                    detail: "an old superblock has fields of a new one"))
+        }
         do throws(Ext4Error) {
             try journal.checkRecoverable()
         } catch {

@@ -159,14 +159,6 @@ enum SuperblockPass {
                     .superblockReservedDescriptors,
                     found: UInt64(superblock.reservedDescriptorBlocks), expected: 0))
         }
-        if !superblock.readOnlyCompatible.contains(.bigalloc),
-            superblock.clustersPerGroup != superblock.blocksPerGroup
-        {
-            findings.append(
-                Finding(
-                    .superblockInvalid, found: UInt64(superblock.clustersPerGroup),
-                    expected: UInt64(superblock.blocksPerGroup), detail: "s_clusters_per_group"))
-        }
         if superblock.reservedBlocksCount > superblock.blocksCount / 2 {
             findings.append(
                 Finding(
@@ -196,6 +188,10 @@ enum SuperblockPass {
             (
                 incompatible.contains(.bit64) && !incompatible.contains(.extents),
                 "64bit without extent"
+            ),
+            (
+                incompatible.contains(.recover) && !superblock.compatible.contains(.hasJournal),
+                "needs_recovery without has_journal"
             ),
             (
                 incompatible.contains(.csumSeed) && !readOnly.contains(.metadataCsum),

@@ -97,6 +97,7 @@ extension RepairRound {
                 removesResizeInode = true
             }
             if !readOnly.contains(.metadataCsum) { incompatible.remove(.csumSeed) }
+            if !compatible.contains(.hasJournal) { incompatible.remove(.recover) }
             if record[Layout.revision] > 0 { readOnly.insert(.largeFile) }
             record[Layout.compatible] = compatible.rawValue
             record[Layout.incompatible] = incompatible.rawValue
