@@ -89,14 +89,13 @@ struct JournalPass {
         }
         let header = Record(bytes)
         let isOld = header[JournalSuperblock.Layout.blockType] == 3  // JBD2_SUPERBLOCK_V1
-        if isOld,
-            journal.compatible | journal.incompatible | journal.readOnlyCompatible != 0
-                || header[JournalSuperblock.Layout.users] != 0
-        {
+        let users = header[JournalSuperblock.Layout.users]
+        let features = journal.compatible | journal.incompatible | journal.readOnlyCompatible
+        if isOld ? features | users != 0 : users > 1 {
             state.report(
                 Finding(
                     .journalSuperblock, at: .init(inode: number, block: block),
-                    detail: "an old superblock has fields of a new one"))
+                    detail: "fields of a journal of another version, or of several volumes"))
         }
         do throws(Ext4Error) {
             try journal.checkRecoverable()
