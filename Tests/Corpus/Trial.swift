@@ -52,7 +52,10 @@ struct Trial {
             problems.append("the damage itself fails: \(error)")
             return
         }
-        run(editor.bytes, name: damage.name, finds: damage.finds, before: image)
+        run(
+            editor.bytes, name: damage.name,
+            finds: damage.finds ?? Expected.identifiers[damage.name],
+            before: image)
     }
 
     /// Tries a damaged image.
