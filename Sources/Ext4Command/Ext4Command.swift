@@ -36,7 +36,8 @@ struct Ext4Command: ParsableCommand {
     static var subcommands: [any ParsableCommand.Type] {
         [
             InfoCommand.self, ListCommand.self, StatCommand.self, CatCommand.self,
-            GetCommand.self, PutCommand.self, ExportCommand.self, MakeDirectoryCommand.self,
+            DiffCommand.self, GetCommand.self, PutCommand.self, ExportCommand.self,
+            MakeDirectoryCommand.self,
             RemoveCommand.self, RemoveDirectoryCommand.self, MoveCommand.self,
             LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
             TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,

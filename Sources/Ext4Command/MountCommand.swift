@@ -13,7 +13,8 @@ struct MountCommand: ParsableCommand {
         discussion: """
             The volume in IMAGE, an image file or a block device, appears under DIRECTORY. The \
             command goes to the background and serves it until it is unmounted, with umount or, \
-            by an ordinary user, with fusermount3 -u. SIGTERM, SIGINT and SIGHUP unmount it too.
+            by an ordinary user, with fusermount3 -u. SIGTERM, SIGINT and SIGHUP unmount it too; \
+            SIGUSR2 has it log how large its cache of metadata is and how often that served.
 
             The volume is mounted for reading and writing, read-only with -o ro, or where the \
             image cannot be written. One that was not unmounted cleanly is recovered first; \
@@ -28,6 +29,8 @@ struct MountCommand: ParsableCommand {
 
               rw, ro              for reading and writing (the default), or read-only
               commit=N            commit every N seconds (5)
+              cache=SIZE          the memory for metadata, and as much at most for what waits in \
+            the journal, such as 8M (32M)
               data=ordered|writeback|journal
                                   what the journal does for the contents of files (ordered)
               writeback_cache     let the kernel gather small writes

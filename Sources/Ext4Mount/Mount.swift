@@ -84,7 +84,11 @@ public final class Mount {
         whenReady()
 
         let threads = WorkerThreads(loop, count: Self.threadCount)
-        let signal = threads.waitForEnd(orOneOf: signals)
+        var signal = threads.waitForEnd(orOneOf: signals)
+        while signal == Self.reportSignal {
+            report()
+            signal = threads.waitForEnd(orOneOf: signals)
+        }
         if let signal { log(.info, "signal \(signal): unmounting \(mountPoint)") }
         loop.stop()
         threads.end()
@@ -96,6 +100,22 @@ public final class Mount {
         } catch {
             throw MountFailure("not unmounted cleanly: \(error)")
         }
+    }
+
+    /// Asks for a line about the cache.
+    private static let reportSignal = SIGUSR2
+
+    /// Logs how the cache of metadata does. Somebody asked for it: it is logged whatever else is.
+    private func report() {
+        let cache = volume.cacheStatistics
+        let lookups = cache.hits + cache.misses
+        let permille = lookups == 0 ? 0 : cache.hits * 1000 / lookups
+        let budget = options.cacheBytes ?? OpenOptions().cacheBytes
+        log(
+            .error,
+            "cache of \(mountPoint): \(cache.blocks * volume.blockSize >> 10) KiB held, budget "
+                + "\(budget >> 10) KiB, \(cache.hits) hits, \(cache.misses) misses "
+                + "(\(permille / 10).\(permille % 10) % hits)")
     }
 
     // MARK: - Steps
@@ -150,7 +170,7 @@ public final class Mount {
     private static func blockSignals() -> sigset_t {
         var signals = sigset_t()
         unsafe sigemptyset(&signals)
-        for signal in [SIGINT, SIGTERM, SIGHUP, WorkerThreads.endSignal] {
+        for signal in [SIGINT, SIGTERM, SIGHUP, reportSignal, WorkerThreads.endSignal] {
             unsafe sigaddset(&signals, signal)
         }
         unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)

@@ -22,6 +22,8 @@ public struct MountOptions: Hashable, Sendable {
     public var dataMode = OpenOptions.DataMode.ordered
     /// Seconds after which what was written is committed (`commit=`).
     public var commitInterval: UInt32 = 5
+    /// The memory for metadata in bytes (`cache=`); nil for the engine's default.
+    public var cacheBytes: Int?
     /// Whether the kernel keeps what programs write for a while (`writeback_cache`).
     public var cachesWrites = false
     /// When reading changes access times.
@@ -75,6 +77,7 @@ public struct MountOptions: Hashable, Sendable {
         options.dataMode = dataMode
         options.accessTimes = accessTimes
         options.inheritsGroup = inheritsGroup
+        if let cacheBytes { options.cacheBytes = cacheBytes }
         if !device.isReadOnly {
             // A backup serves to look at a volume; to write to it, e2fsck must mend it first.
             guard superblock == nil, !ignoresJournal else { throw .readOnlyVolume }
@@ -160,10 +163,26 @@ public struct MountOptions: Hashable, Sendable {
             }
             // As for the kernel, 0 stands for the default.
             commitInterval = seconds == 0 ? 5 : seconds
+        case "cache":
+            guard let bytes = Self.bytes(value), bytes >= 64 << 10 else {
+                throw MountFailure("cache=\(value): must be a size, 64K or more")
+            }
+            cacheBytes = bytes
         default:
             return Self.valuesWithoutEffect.contains(name) || name.hasPrefix("x-")
         }
         return true
+    }
+
+    /// A number of bytes, or of KiB, MiB or GiB with a letter behind it.
+    private static func bytes(_ text: String) -> Int? {
+        let units: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
+        let unit = text.last.flatMap { units[Character($0.uppercased())] }
+        guard let number = Int(unit == nil ? text[...] : text.dropLast()), number > 0 else {
+            return nil
+        }
+        let (bytes, overflow) = number.multipliedReportingOverflow(by: unit ?? 1)
+        return overflow ? nil : bytes
     }
 
     /// Flags of any mount, which the kernel itself heeds.

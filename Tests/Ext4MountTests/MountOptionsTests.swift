@@ -26,10 +26,17 @@ import Testing
         ("sb=x", "sb=x: not a block number"),
         ("errors=never", "errors=never: must be continue, remount-ro or panic"),
         ("dax", "unknown mount option dax"), ("a,ro,b=c", "unknown mount options a, b"),
+        ("cache=9K", "cache=9K: must be a size, 64K or more"),
+        ("cache=many", "cache=many: must be a size, 64K or more"),
         ("ro=1", "unknown mount option ro"), ("sb", "unknown mount option sb"),
     ])
     func namesWhatItRefuses(_ list: String, _ words: String) {
         #expect { try MountOptions(parsing: [list]) } throws: { "\($0)" == words }
+    }
+
+    @Test(arguments: [("cache=8M", 8 << 20), ("cache=65536", 65536), ("cache=1g", 1 << 30)])
+    func takesASizeOfTheCache(_ list: String, _ bytes: Int) throws {
+        #expect(try MountOptions(parsing: [list]).cacheBytes == bytes)
     }
 
     @Test func laterOnesWin() throws {

@@ -2,7 +2,7 @@
 ///
 /// On a volume that is open for writing, each group that is changed has a `BlockGroup`, whose lock
 /// guards all of the group; `descriptor(of:)` gives the values as they are now.
-final class GroupTable: Sendable {
+package final class GroupTable: Sendable {
     let reader: BlockReader
     let geometry: GroupGeometry
     /// The group whose copies of superblock and descriptors are used: 0 for the primary ones.
@@ -80,7 +80,7 @@ final class GroupTable: Sendable {
     }
 
     /// Where block `index` of the descriptor table is.
-    func location(ofDescriptorBlock index: UInt32) -> BlockNumber {
+    package func location(ofDescriptorBlock index: UInt32) -> BlockNumber {
         reader.superblock.location(ofDescriptorBlock: index, copyOf: sourceGroup)
     }
 }

@@ -66,7 +66,8 @@ public struct OpenOptions: Sendable {
     /// Whether checksums are verified on everything that is read.
     public var verifiesChecksums = true
     /// The memory for metadata blocks, in bytes. The cache goes over it only while more than that
-    /// is in use at once.
+    /// is in use at once. What waits in the journal to be brought to its place takes as much
+    /// again at most, and no more than 32 MiB.
     public var cacheBytes = 32 << 20
     /// What the journal does for contents.
     public var dataMode = DataMode.ordered

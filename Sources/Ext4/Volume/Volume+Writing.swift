@@ -56,8 +56,10 @@ extension Volume {
             journal = try Journal(
                 device, at: journalLocation(), of: journalledVolume,
                 is64Bit: superblock.incompatible.contains(.bit64),
-                hasChecksums: superblock.hasMetadataChecksums, clock: options.clock,
-                log: options.log)
+                hasChecksums: superblock.hasMetadataChecksums,
+                // What waits to be brought to its place takes no more than the cache does.
+                imageBudget: min(max(options.cacheBytes, 1 << 20), 32 << 20),
+                clock: options.clock, log: options.log)
         } else {
             journal = Journal(
                 withoutLog: device, blockSize: blockSize,

@@ -11,7 +11,7 @@ public final class Volume: Sendable {
     public let recovery: RecoveryReport?
 
     let reader: BlockReader
-    let groups: GroupTable
+    package let groups: GroupTable
     let inodes: InodeTable
     let freeCounts = Guarded<FreeCounts?>(nil)
     /// What it takes to write; nil when the volume is open for reading.
@@ -131,7 +131,7 @@ public final class Volume: Sendable {
     }
 
     /// Where the blocks of the internal journal are.
-    func journalLocation() throws(Ext4Error) -> JournalLocation {
+    package func journalLocation() throws(Ext4Error) -> JournalLocation {
         let inode = try inodes.inode(superblock.journalInode)
         guard inode.type == .regular, inode.linkCount > 0, !inode.usesInlineData else {
             throw .corrupt(
