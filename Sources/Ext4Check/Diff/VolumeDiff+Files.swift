@@ -20,9 +20,10 @@ extension VolumeDiff {
             compareEntries(x, y)
         case .regular:
             if hasMaps { compareMaps(x, y, isSame) }
-            let isJournal =
-                number == a.superblock.journalInode || number == b.superblock.journalInode
-            if options.comparesContents, !isJournal { compareContents(x, y) }
+            // The volume's own, such as the journal and the reserve for descriptors, hold no
+            // contents: what they are for is told by its own structures.
+            let isOwn = number < max(a.superblock.firstInode, b.superblock.firstInode)
+            if options.comparesContents, !isOwn { compareContents(x, y) }
         case .symlink:
             if hasMaps { compareMaps(x, y, isSame) }
             let targets = both(.contents, "target", inode: number) { (side) throws(Ext4Error) in
