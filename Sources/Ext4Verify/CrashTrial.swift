@@ -121,22 +121,17 @@ package final class CrashTrial {
 
     /// As the static function, for this trial's device.
     package func forEachCrash(
-        cuts: Int, seed: UInt64, isSuperblockWhole: Bool = false,
-        _ body: (FaultyDevice, _ event: Int) throws -> Bool
+        cuts: Int, seed: UInt64, _ body: (FaultyDevice, _ event: Int) throws -> Bool
     ) rethrows {
         try Self.forEachCrash(
-            of: device, from: start, after: firstEvent, cuts: cuts, seed: seed,
-            isSuperblockWhole: isSuperblockWhole, body)
+            of: device, from: start, after: firstEvent, cuts: cuts, seed: seed, body)
     }
 
     /// Calls `body` with devices as crashes may leave them, until it returns false: at `cuts`
     /// places, of which about half are just before a flush.
-    ///
-    /// - Parameter isSuperblockWhole: whether the two sectors of the superblock stay together.
     package static func forEachCrash(
         of device: FaultyDevice, from start: FaultyDevice, after firstEvent: Int, cuts: Int,
-        seed: UInt64, isSuperblockWhole: Bool = false,
-        _ body: (FaultyDevice, _ event: Int) throws -> Bool
+        seed: UInt64, _ body: (FaultyDevice, _ event: Int) throws -> Bool
     ) rethrows {
         var random = Randomness(seed)
         let events = device.events
@@ -155,7 +150,7 @@ package final class CrashTrial {
         for (index, event) in events.enumerated() {
             if chosen.contains(index) {
                 let image = FaultyDevice(copyOf: durable)
-                choose(pending, on: image, isSuperblockWhole, &random)
+                choose(pending, on: image, &random)
                 guard try body(image, index) else { return }
             }
             switch event {
@@ -175,24 +170,16 @@ package final class CrashTrial {
 
     /// Of the sectors that no flush made durable, any may be there, in any version.
     private static func choose(
-        _ pending: [Int: [ArraySlice<UInt8>]], on image: FaultyDevice, _ isSuperblockWhole: Bool,
-        _ random: inout Randomness
+        _ pending: [Int: [ArraySlice<UInt8>]], on image: FaultyDevice, _ random: inout Randomness
     ) {
         let mode = random.below(4)
-        var ofSuperblock: (count: Int, choice: Int)?
         for (offset, versions) in pending.sorted(by: { $0.key < $1.key }) {
-            var choice =
+            let choice =
                 switch mode {
                 case 0: versions.count
                 case 1: 0
                 default: random.below(versions.count + 1)
                 }
-            if offset == 1024 { ofSuperblock = (versions.count, choice) }
-            if isSuperblockWhole, offset == 1536, let first = ofSuperblock,
-                first.count == versions.count
-            {
-                choice = first.choice
-            }
             if choice > 0 { image.put(versions[choice - 1], at: offset) }
         }
     }

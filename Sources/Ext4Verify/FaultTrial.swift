@@ -80,11 +80,7 @@ package struct FaultTrial {
         }
         // And the power fails too: what no flush made durable may be missing.
         var text: String?
-        // Where an error is noted in the superblock without the journal, a tear can make it one
-        // that only e2fsck takes, by a backup; the kernel's own is no better there.
-        trial.forEachCrash(
-            cuts: 2, seed: UInt64(device.eventCount), isSuperblockWhole: true
-        ) { image, event in
+        trial.forEachCrash(cuts: 2, seed: UInt64(device.eventCount)) { image, event in
             text = trial.complaint(
                 about: image, options, after: event, sparing: spared, check: { _ in nil })
             return text == nil
