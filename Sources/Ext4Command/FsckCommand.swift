@@ -144,7 +144,8 @@ struct FsckCommand: ParsableCommand {
     ) throws {
         let report: RepairReport
         do throws(Ext4Error) {
-            report = try Repairer.repair(device, options: options, mode: mode)
+            report = try Repairer.repair(
+                device, options: options, mode: mode, takesOver: force)
         } catch {
             ProgressLine.clear()
             if Interruption.signal != nil {

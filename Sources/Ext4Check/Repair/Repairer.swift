@@ -11,11 +11,15 @@ package enum Repairer {
 
     /// Repairs the volume on `device`.
     ///
-    /// - Parameter tell: is told what is done.
-    /// - Throws: what `Check.run` throws, and `.io` when the device fails.
+    /// - Parameters:
+    ///   - takesOver: whether a volume is repaired of which multi-mount protection says that a
+    ///     machine has it open: who asks for that knows that none has.
+    ///   - tell: is told what is done.
+    /// - Throws: what `Check.run` throws, `.busy` for a volume that is in use, and `.io` when the
+    ///   device fails.
     package static func repair(
         _ device: any BlockDevice, options: CheckOptions = .init(), mode: RepairMode = .all,
-        tell: (RepairEvent) -> Void = { _ in }
+        takesOver: Bool = true, tell: (RepairEvent) -> Void = { _ in }
     ) throws(Ext4Error) -> RepairReport {
         guard !device.isReadOnly else { throw .readOnlyVolume }
         var report = RepairReport()
@@ -34,6 +38,7 @@ package enum Repairer {
             let result = try Check.run(overlay, options: options)
             if before == nil { before = result.state }
             report.left = result.report.findings
+            if !takesOver, report.left.contains(where: { $0.rule == .mmpInUse }) { throw .busy }
             let findings = result.report.findings.filter { !memory.isHopeless($0) }
             guard let stage = findings.first?.rule.stage else { break }
             if mode == .preen, !result.report.isSafe { break }
