@@ -32,6 +32,18 @@ import Testing
         #expect(report.counts.workloads == 1)
     }
 
+    /// A write that takes several transactions leaves each sector old or new: one that begins and
+    /// ends inside of sectors, longer than a transaction of a short log.
+    @Test(arguments: ["journal", "ext3-journal"])
+    func aPartOfAWriteIsWholeSectors(volume: String) throws {
+        let kind = try #require(CrashVolume.named(volume))
+        var limits = CrashExplorer.Limits()
+        limits.states = 300
+        let report = try CrashExplorer([kind]).run(
+            [Self.workload([.write("big", at: 4000, count: 9000)], on: volume)], limits: limits)
+        #expect(report.findings.map { "\($0.seed): \($0.complaint)" } == [])
+    }
+
     /// The shortest workload that shows each fault, with one that does not matter before it.
     private static let exposing: [String: (volume: String, operations: [CrashOperation])] = [
         "commit-without-flush": ("ordered", [.create("new"), .fsync("new")]),

@@ -125,7 +125,9 @@ extension Volume {
         }
         let writing = try requireWriting()
         let log2 = UInt64(superblock.blockSizeLog2)
-        let count = min(UInt64(bytes.byteCount), Self.longestPiece)
+        // Pieces end with a block: each sector is old or new, whatever a crash leaves of the write.
+        let within = byteOffset & UInt64(blockSize - 1)
+        let count = min(UInt64(bytes.byteCount), Self.longestPiece - within)
         let piece = FilePiece(
             byteOffset: byteOffset, byteCount: Int(count), blockSizeLog2: superblock.blockSizeLog2)
         var placed: [BlockRun] = []
@@ -380,7 +382,8 @@ extension Volume {
         let writing = try requireWriting()
         let log2 = UInt64(superblock.blockSizeLog2)
         let most = UInt64(max(min(writing.journal.largestTransaction / 4, 256), 1)) << log2
-        let count = min(UInt64(bytes.byteCount), most)
+        let within = byteOffset & UInt64(blockSize - 1)
+        let count = min(UInt64(bytes.byteCount), most - within)
         let piece = FilePiece(
             byteOffset: byteOffset, byteCount: Int(count), blockSizeLog2: superblock.blockSizeLog2)
         let attributes = inode.attributes
