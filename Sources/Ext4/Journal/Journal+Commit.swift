@@ -191,19 +191,20 @@ extension Journal {
             bytes.span.bytes, at: place.rawValue &* UInt64(format.blockSize))
     }
 
-    /// Writes all blocks of an image but the commit block, in as few requests as the journal's
-    /// place on the volume and the end of the ring allow.
+    /// Writes all blocks of an image, and zeros for the commit block, in as few requests as the
+    /// journal's place on the volume and the end of the ring allow.
     private func write(
         _ image: TransactionImage, to area: LogArea, at start: UInt32
     ) throws(Ext4Error) {
         var done = 0
-        while done < image.blockCount {
+        let total = image.blockCount + 1
+        while done < total {
             let index = area.index(start, advancedBy: UInt32(done))
             guard let run = area.location.run(at: UInt64(index)) else {
                 throw .corrupt(.journal, .truncated)
             }
             let untilEnd = Int(area.superblock.end - index)
-            let count = min(Int(clamping: run.count), untilEnd, image.blockCount - done)
+            let count = min(Int(clamping: run.count), untilEnd, total - done)
             let byteOffset = run.firstBlock.rawValue &* UInt64(format.blockSize)
             try image.withBlocks(done, count: count) { (bytes) throws(Ext4Error) in
                 try device.write(bytes, at: byteOffset)

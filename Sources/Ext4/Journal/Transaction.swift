@@ -58,7 +58,12 @@ final class TransactionImage: @unchecked Sendable {
         let revokeBlocks = Self.quotient(revoked.count, JournalRevoke.capacity(format))
         blockCount = revokeBlocks + buffers.count + Self.quotient(buffers.count, perDescriptor)
         unsafe storage = .allocate(
-            byteCount: max(blockCount, 1) * format.blockSize, alignment: 4096)
+            byteCount: (blockCount + 1) * format.blockSize, alignment: 4096)
+        // Where the commit block will be, the log gets zeros first. Of that block only the first
+        // sector is not zeros, so it arrives as a whole; behind an older block's second sector,
+        // e2fsck and kernels before 6.10 would take it for damage.
+        unsafe (storage + blockCount * format.blockSize).initializeMemory(
+            as: UInt8.self, repeating: 0, count: format.blockSize)
 
         var copies: [Copy] = []
         copies.reserveCapacity(buffers.count)
@@ -137,11 +142,11 @@ final class TransactionImage: @unchecked Sendable {
         escaped = []
     }
 
-    /// Runs `body` on `count` blocks from `index` on.
+    /// Runs `body` on `count` blocks from `index` on; behind the last one is one of zeros.
     func withBlocks<Result, Failure: Error>(
         _ index: Int, count: Int, _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        precondition(index >= 0 && count >= 0 && index + count <= blockCount)
+        precondition(index >= 0 && count >= 0 && index + count <= blockCount + 1)
         return try body(
             unsafe RawSpan(
                 _unsafeStart: storage + index * format.blockSize,
