@@ -231,7 +231,7 @@ package final class CrashExplorer: Sendable {
                     let key = SeededRandom.mix(walk.hash(of: all[number], sectors), UInt64(cut))
                     if let complaint = try judge.complaint(
                         about: { walk.device(all[number], sectors) }, recording.oracle, window,
-                        isSecondCrash: true, key: key)
+                        key: key)
                     {
                         var seed = seed
                         seed.recovery = place

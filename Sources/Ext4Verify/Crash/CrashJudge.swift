@@ -108,13 +108,10 @@ final class CrashJudge {
 
     /// What is wrong with what `make` gives, a state that a crash leaves; nil for nothing.
     ///
-    /// - Parameters:
-    ///   - isSecondCrash: whether our recovery was cut off. e2fsck does not go on with it then: of a
-    ///     commit block of which only the first sector arrived, it and we think differently.
-    ///   - key: chooses which of the longer examinations are made.
+    /// - Parameter key: chooses which of the longer examinations are made.
     func complaint(
         about make: () -> LayeredDevice, _ oracle: CrashOracle, _ window: CrashWindow,
-        isSecondCrash: Bool = false, key: UInt64
+        key: UInt64
     ) throws(CrashFailure) -> String? {
         counts.states += 1
         guard volume.hasJournal else {
@@ -133,7 +130,7 @@ final class CrashJudge {
         if isChosen(key, 3, shares.replay), let complaint = try replayComplaint(make) {
             return complaint
         }
-        if !isSecondCrash, isChosen(key, 4, shares.foreignRecovery) {
+        if isChosen(key, 4, shares.foreignRecovery) {
             return try foreignComplaint(make(), oracle, window)
         }
         return nil
@@ -240,9 +237,7 @@ final class CrashJudge {
         guard hasSuperblock(ours), !mayHaveOrphans(ours) else { return nil }
         let (status, text) = try runCheck(
             ours, ["-y", "-E", "journal_only"], isTalkative: true)
-        // Of a commit block only the first sector may have arrived. The rest is zeros, so we take
-        // it as the kernel does since 6.10; e2fsck 1.47 drops the transaction. Both are right.
-        if text.contains("replay was aborted") { return nil }
+        if text.contains("replay was aborted") { return "e2fsck gives up: \(Self.summary(text))" }
         guard status & ~1 == 0 else {
             return "e2fsck -E journal_only: \(status): \(Self.summary(text))"
         }
