@@ -396,7 +396,6 @@ final class MapScan {
     private func claimNode(_ block: UInt64) {
         clusters &+= 1
         // A cluster with a node holds nothing else.
-        lastCluster = .max
         guard !collects else {
             collect(start: block, count: 1, .map, logical: 0)
             return
