@@ -186,7 +186,7 @@ private final class WorkerThreads {
     static let endSignal = SIGUSR1
 
     /// Sent to a worker that is to leave its sleep.
-    static let wakeSignal = SIGUSR2
+    static let wakeSignal = SIGURG
 
     private var threads: [pthread_t] = []
     private let shared: Shared

@@ -75,10 +75,11 @@ struct Corpus {
         try checkSound(images, tally)
         let work = cases.compactMap { damage in sounds[damage.image].map { (damage, $0) } }
         // Not of names that ignore case: their hashes take tables of Unicode, so that e2fsck sees
-        // damage there that nothing here can.
+        // damage there that nothing here can. Nor of clusters, where a lost+found that got lost
+        // itself is still left with its old `..` (docs/CHECK.md).
         let randomNames =
             prefix.isEmpty || prefix == "random"
-            ? sounds.keys.sorted().filter { $0 != "casefold" } : []
+            ? sounds.keys.sorted().filter { !["casefold", "bigalloc"].contains($0) } : []
         let all = sounds
         let randomCount = randomNames.isEmpty ? 0 : self.randomCount
         let workers = max(1, min(Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), 8))
