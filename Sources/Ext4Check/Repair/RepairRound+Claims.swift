@@ -101,7 +101,7 @@ extension RepairRound {
             }
         }
         guard
-            try MapBuilder(volume: volume).build(
+            try volume.setMap(
                 runs, in: &record, owner: volume.owner(number, record))
         else {
             try clearInode(number)

@@ -116,14 +116,13 @@ extension RepairRound {
     ) throws(Ext4Error) {
         var record = newInode(mode: mode, links: 2)
         guard let block = volume.allocateCluster() else { return }
-        let builder = DirectoryBuilder(
-            volume: volume, inode: number, parent: parent, owner: volume.owner(number, record),
-            hash: nil)
-        for bytes in builder.blocks([]).blocks.prefix(1) { try volume.setBlock(block, bytes) }
+        let (blocks, _) = volume.directoryBlocks(
+            [], owner: volume.owner(number, record), parent: parent, hash: nil)
+        for bytes in blocks.prefix(1) { try volume.setBlock(block, bytes) }
         let run = BlockRun(
             logical: LogicalBlock(0), count: 1, state: .mapped(BlockNumber(block)))
         guard
-            try MapBuilder(volume: volume).build(
+            try volume.setMap(
                 [run], in: &record, owner: volume.owner(number, record))
         else { return }
         setSize(

@@ -106,10 +106,8 @@ extension RepairRound {
             if superblock.incompatible.contains(.extents) { flags.insert(.extents) }
         }
         record[Layout.flags] = flags.rawValue
-        let builder = DirectoryBuilder(
-            volume: volume, inode: number, parent: parent, owner: volume.owner(number, record),
-            hash: hash(flags))
-        let (blocks, isIndexed) = builder.blocks(entries)
+        let (blocks, isIndexed) = volume.directoryBlocks(
+            entries, owner: volume.owner(number, record), parent: parent, hash: hash(flags))
         if isIndexed { flags.insert(.index) } else { flags.remove(.index) }
         record[Layout.flags] = flags.rawValue
         try store(blocks, of: number, in: &record)
@@ -144,7 +142,7 @@ extension RepairRound {
             }
         }
         guard
-            try MapBuilder(volume: volume).build(
+            try volume.setMap(
                 runs, in: &record, owner: volume.owner(number, record))
         else {
             try clearInode(number)

@@ -231,7 +231,7 @@ extension RepairRound {
         var runs = MapSalvage(record, in: volume, isStructure: isStructure).runs
         runs = fitting(runs, finding, record)
         guard
-            try MapBuilder(volume: volume).build(
+            try volume.setMap(
                 runs, in: &record, owner: volume.owner(number, record))
         else {
             try shrinkMap(number, &record, runs)
@@ -273,7 +273,7 @@ extension RepairRound {
     private func shrinkMap(
         _ number: UInt32, _ record: inout Record, _ runs: [BlockRun]
     ) throws(Ext4Error) {
-        _ = try MapBuilder(volume: volume).build(
+        _ = try volume.setMap(
             Array(runs.prefix(4)), in: &record, owner: volume.owner(number, record))
         try volume.setInode(number, record)
     }

@@ -161,7 +161,7 @@ extension RepairRound {
         let run = BlockRun(
             logical: LogicalBlock(0), count: wanted, state: .mapped(BlockNumber(start)))
         guard
-            try MapBuilder(volume: volume).build(
+            try volume.setMap(
                 [run], in: &record, owner: volume.owner(number, record))
         else {
             try dropJournal()
@@ -293,7 +293,7 @@ extension RepairRound {
         }
         if kept != salvage.runs {
             let owner = volume.owner(number, record)
-            guard try MapBuilder(volume: volume).build(kept, in: &record, owner: owner) else {
+            guard try volume.setMap(kept, in: &record, owner: owner) else {
                 return
             }
         }

@@ -82,7 +82,7 @@ extension RepairRound {
             }
         }
         let owner = volume.owner(number, record)
-        guard try MapBuilder(volume: volume).build(runs, in: &record, owner: owner) else { return }
+        guard try volume.setMap(runs, in: &record, owner: owner) else { return }
         setSize(UInt64(contents.count), blocks: UInt64(count), in: &record)
         try volume.setInode(number, record)
         if bytes[Self.field(kind)] != number {
