@@ -125,6 +125,11 @@ let package = Package(
         .testTarget(
             name: "Ext4CheckTests", dependencies: ["Ext4", "Ext4Check", "Ext4Host"],
             swiftSettings: settings),
+        // Volumes that become larger and smaller. Needs e2fsprogs.
+        .testTarget(
+            name: "Ext4ResizeTests",
+            dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
+            swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

@@ -41,12 +41,12 @@ struct Ext4Command: ParsableCommand {
             RemoveCommand.self, RemoveDirectoryCommand.self, MoveCommand.self,
             LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
             TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,
-            FsckCommand.self, CrashCommand.self,
+            FsckCommand.self, ResizeCommand.self, CrashCommand.self,
         ]
     }
 
     static func main() {
-        let arguments = PathArgument.arguments()
+        let arguments = ResizeArgument.shielded(PathArgument.arguments())
         do {
             var command = try parseAsRoot(arguments)
             try command.run()

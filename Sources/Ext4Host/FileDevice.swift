@@ -1,5 +1,6 @@
 public import Ext4
 internal import Glibc
+internal import Synchronization
 
 // A volume in an image file or on a block device.
 //
@@ -37,8 +38,9 @@ internal import Glibc
 
     /// The file descriptor, owned by the device.
     public let fileDescriptor: Int32
-    /// The size in bytes when it was opened.
-    public let byteCount: UInt64
+    /// The size in bytes when it was opened, or as it was set since.
+    public var byteCount: UInt64 { size.load(ordering: .relaxed) }
+    private let size: Atomic<UInt64>
     /// Whether writing is refused.
     public let isReadOnly: Bool
     /// Whether this is a block device and not an image file.
@@ -75,7 +77,7 @@ internal import Glibc
                 try Self.lock(descriptor, exclusively: writes)
             }
             if writes, DeviceUse.find(status) != nil { throw .busy }
-            byteCount = try Self.size(descriptor)
+            size = Atomic(try Self.size(descriptor))
         } catch {
             close(descriptor)
             throw error
@@ -87,6 +89,21 @@ internal import Glibc
     }
 
     deinit { close(fileDescriptor) }
+
+    /// Makes an image file longer, by a hole that reads as zeros, or cuts it off.
+    ///
+    /// - Throws: `Ext4Error.notSupported` for a block device, `Ext4Error.readOnlyVolume`,
+    ///   `Ext4Error.io`.
+    public func setByteCount(_ count: UInt64) throws(Ext4Error) {
+        guard !isBlockDevice else { throw .notSupported }
+        guard !isReadOnly else { throw .readOnlyVolume }
+        guard let length = off_t(exactly: count) else { throw .fileTooLarge }
+        let descriptor = fileDescriptor
+        guard Self.retrying({ ftruncate(descriptor, length) }) == 0 else {
+            throw .io(IOFailure(.write, at: count, count: 0, errno: errno))
+        }
+        size.store(count, ordering: .relaxed)
+    }
 
     /// Fills all of `bytes` from `byteOffset` on.
     ///

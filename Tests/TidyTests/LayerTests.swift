@@ -4,7 +4,7 @@ import Testing
 /// before it.
 let engineLayers = [
     "Primitives", "OnDisk", "Device", "Cache", "Journal", "Allocation", "Mapping", "Directory",
-    "Attributes", "Inodes", "Volume", "Format",
+    "Attributes", "Inodes", "Volume", "Format", "Resize",
 ]
 
 /// The names of the types that a file declares at top level.

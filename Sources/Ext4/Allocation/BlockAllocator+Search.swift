@@ -209,6 +209,14 @@ extension BlockAllocator {
             }
             state.blocks.condition = .good
         }
+        if let limit, limit.block < group.range.end {
+            let first = max(limit.block, group.range.start)
+            state.blocks.take(
+                group.bits(
+                    of: BlockRange(
+                        start: first,
+                        count: group.range.end.rawValue &- first.rawValue)))
+        }
         groups.noteLoaded(group, &state)
     }
 

@@ -38,6 +38,8 @@ final class BlockAllocator: Sendable {
     /// What only the privileged may take, and what nobody but the volume itself may.
     private let reserved: Int64
     private let kept: Int64
+    /// Behind that nothing is given away.
+    let limit: AllocationLimit?
 
     var geometry: GroupGeometry { groups.geometry }
 
@@ -45,9 +47,15 @@ final class BlockAllocator: Sendable {
     /// that are never freed, such as the journal's.
     ///
     /// - Throws: `.corrupt` when a descriptor is; `.io`.
-    init(_ groups: GroupTable, journal: Journal, others: [BlockRange] = []) throws(Ext4Error) {
+    init(
+        _ groups: GroupTable, journal: Journal, others: [BlockRange] = [],
+        limit: AllocationLimit? = nil
+    ) throws(Ext4Error) {
         self.groups = groups
         self.journal = journal
+        self.limit = limit
+        let end = limit?.block ?? BlockNumber(.max)
+        var room: Int64 = 0
         let superblock = groups.reader.superblock
         var counts: [UInt32] = []
         var sum: Int64 = 0
@@ -56,14 +64,16 @@ final class BlockAllocator: Sendable {
             groups.prefetch(aheadOf: group)
             let count = min(
                 try groups.descriptor(of: group).freeBlocksCount, superblock.blockCount(of: group))
-            counts.append(count)
+            let isGivenAway = superblock.firstBlock(of: group) < end
+            counts.append(isGivenAway ? count : 0)
+            if isGivenAway { room &+= Int64(count) }
             sum &+= Int64(count)
         }
         own = try OwnBlocks(superblock, groups, others: others)
         available = AtomicCounts(counts)
         longestRun = AtomicCounts(counts)
         free = Atomic(sum)
-        unreserved = Atomic(sum)
+        unreserved = Atomic(room)
         reserved = Int64(clamping: superblock.reservedBlocksCount)
         kept = Int64(clamping: superblock.keptBlocksCount)
     }
@@ -265,6 +275,16 @@ final class BlockAllocator: Sendable {
     ) throws(Ext4Error) {
         let bits = group.bits(of: part)
         let transaction = handle.transaction.id
+        var isGivenAway = true
+        if let limit, part.end > limit.block {
+            if part.start < limit.block {
+                let count = limit.block.rawValue &- part.start.rawValue
+                try freePart(part.prefix(count), of: group, in: &handle)
+                return try freePart(part.dropFirst(count), of: group, in: &handle)
+            }
+            isGivenAway = false
+        }
+        let returns = isGivenAway
         let bitmap = try withBitmap(of: group) { (state, bitmap) throws(Ext4Error) -> Buffer? in
             // Of a group whose bitmap is bad nothing is known: its blocks are left to a check.
             guard state.blocks.condition != .bad else { return nil }
@@ -274,6 +294,7 @@ final class BlockAllocator: Sendable {
                     .broken("a block is freed that is free"))
             }
             setUsed(false, bits, of: group, &state, bitmap, in: &handle)
+            guard returns else { return bitmap }
             if state.blocks.free(bits, in: transaction) { freed.note(group, in: transaction) }
             unreserved.add(Int64(part.count), ordering: .relaxed)
             return bitmap
@@ -282,6 +303,7 @@ final class BlockAllocator: Sendable {
         handle.onFailure { [self] handle in
             group.state.withLock { state in
                 setUsed(true, bits, of: group, &state, bitmap, in: &handle)
+                guard returns else { return }
                 state.blocks.unfree(bits, in: transaction)
                 unreserved.subtract(Int64(part.count), ordering: .relaxed)
             }

@@ -18,6 +18,8 @@ final class InodeAllocator: Sendable {
     let directories: AtomicCounts
     private let freed = FreedSpace()
     private let free: Atomic<Int64>
+    /// From that group on nothing is given away.
+    private let limit: AllocationLimit?
     let directoryCount: Atomic<Int64>
     /// Where the next search for a directory at the top starts.
     let nextStart = Atomic<UInt32>(0)
@@ -26,9 +28,11 @@ final class InodeAllocator: Sendable {
 
     /// - Throws: `.corrupt` when a descriptor is; `.io`.
     init(
-        _ groups: GroupTable, blocks: BlockAllocator, journal: Journal
+        _ groups: GroupTable, blocks: BlockAllocator, journal: Journal,
+        limit: AllocationLimit? = nil
     ) throws(Ext4Error) {
         self.groups = groups
+        self.limit = limit
         self.blocks = blocks
         self.journal = journal
         let superblock = groups.reader.superblock
@@ -39,7 +43,8 @@ final class InodeAllocator: Sendable {
         for number in 0..<superblock.groupCount {
             let descriptor = try groups.descriptor(of: GroupNumber(number))
             let count = min(descriptor.freeInodesCount, superblock.inodesPerGroup)
-            freeCounts.append(count)
+            let isGivenAway = limit.map { number < $0.group.rawValue } ?? true
+            freeCounts.append(isGivenAway ? count : 0)
             directoryCounts.append(descriptor.usedDirectoriesCount)
             freeSum &+= Int64(count)
             directorySum &+= Int64(descriptor.usedDirectoriesCount)
@@ -243,6 +248,7 @@ final class InodeAllocator: Sendable {
         let group = try groups.group(geometry.group(of: number))
         let slot = Int((number.rawValue &- 1) % geometry.inodesPerGroup)
         let transaction = handle.transaction.id
+        let returns = limit.map { group.number < $0.group } ?? true
         let bitmap = try withBitmap(of: group) { (state, bitmap) throws(Ext4Error) -> Buffer? in
             // Of a group whose bitmap is bad nothing is known: its inodes are left to a check.
             guard state.inodes.condition != .bad else { return nil }
@@ -252,6 +258,7 @@ final class InodeAllocator: Sendable {
                     .broken("an inode is freed that is free"))
             }
             setUsed(false, slot, isDirectory, of: group, &state, bitmap, nil, in: &handle)
+            guard returns else { return bitmap }
             if state.inodes.free(slot..<slot &+ 1, in: transaction) {
                 freed.note(group, in: transaction)
             }
@@ -261,6 +268,7 @@ final class InodeAllocator: Sendable {
         handle.onFailure { [self] handle in
             group.state.withLock { state in
                 setUsed(true, slot, isDirectory, of: group, &state, bitmap, nil, in: &handle)
+                guard returns else { return }
                 state.inodes.unfree(slot..<slot &+ 1, in: transaction)
             }
         }

@@ -82,6 +82,11 @@ public struct OpenOptions: Sendable {
     public var clock: @Sendable () -> Timestamp = { Timestamp(seconds: 0) }
     /// Where messages go.
     public var log: Log = .none
+    /// Where a volume ends that is to be made smaller: nothing is allocated behind that.
+    var allocationLimit: AllocationLimit?
+    /// Whether what is written goes through the journal, where there is one. Without it the volume
+    /// is as one that has none, and the journal's own blocks can be moved.
+    var usesJournal = true
     #if MUTANTS
         /// A fault to have.
         package var mutant: Mutant?

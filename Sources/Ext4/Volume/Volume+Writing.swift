@@ -52,7 +52,8 @@ extension Volume {
             let lateDevice = self.device as? LateDevice
             let device = lateDevice?.inner ?? self.device
         #endif
-        if superblock.compatible.contains(.hasJournal) {
+        let hasLog = superblock.compatible.contains(.hasJournal) && options.usesJournal
+        if hasLog {
             journal = try Journal(
                 device, at: journalLocation(), of: journalledVolume,
                 is64Bit: superblock.incompatible.contains(.bit64),
@@ -78,12 +79,13 @@ extension Volume {
             case 3: .panic
             default: .remountReadOnly
             }
-        let journalBlocks =
-            superblock.compatible.contains(.hasJournal) ? try journalLocation().ranges : []
-        let blocks = try BlockAllocator(groups, journal: journal, others: journalBlocks)
+        let blocks = try BlockAllocator(
+            groups, journal: journal, others: hasLog ? try journalLocation().ranges : [],
+            limit: options.allocationLimit)
         return Writing(
             journal: journal, blocks: blocks,
-            inodes: try InodeAllocator(groups, blocks: blocks, journal: journal),
+            inodes: try InodeAllocator(
+                groups, blocks: blocks, journal: journal, limit: options.allocationLimit),
             orphans: Orphans(inodes, file: try orphanFile()),
             superblock: try SuperblockBuffer(reader),
             errorPolicy: options.errorPolicy ?? policy, options: options)
