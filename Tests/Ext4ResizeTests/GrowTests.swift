@@ -5,16 +5,14 @@ import Testing
 /// Volumes that become larger: sound, with what they held, and with room in what is new.
 @Suite struct GrowTests {
     static let kinds: [(options: String, megabytes: Int, sizes: [UInt64])] = [
-        ("-t ext4", 64, [100, 300, 3000]),
-        ("-t ext4 -b 1024", 24, [30, 90, 900]),
+        ("-t ext4", 64, [300]),
+        ("-t ext4 -b 1024", 24, [30, 900]),
         ("-t ext4 -b 1024 -g 1024 -J size=1", 12, [60]),
         ("-t ext2 -b 1024", 12, [40, 900]),
-        ("-t ext3", 64, [300]),
-        ("-t ext4 -O ^flex_bg", 64, [300]),
+        ("-t ext3 -b 1024", 24, [300]),
         ("-t ext4 -b 1024 -O meta_bg,^resize_inode", 24, [100, 900]),
         ("-t ext4 -b 1024 -O ^resize_inode", 24, [100, 900]),
         ("-t ext4 -b 1024 -E resize=100000", 24, [900]),
-        ("-t ext4 -b 1024 -O sparse_super2", 24, [100]),
         ("-t ext4 -b 1024 -O ^has_journal", 24, [100, 900]),
         ("-t ext4 -b 1024 -O ^metadata_csum,^uninit_bg", 24, [100]),
         ("-t ext4 -b 1024 -O ^metadata_csum,uninit_bg", 24, [100]),
@@ -58,15 +56,17 @@ import Testing
     /// Nothing changes but what must; a size that is none is refused in words.
     @Test func whatCannotBeIsRefused() throws {
         let volume = try TestVolume("-t ext4 -b 1024 -O ^64bit", megabytes: 16)
-        let device = try volume.open()
-        #expect(throws: ResizeFailure.self) {
-            try Resizer.resize(device, to: 1 << 33)
+        do {
+            let device = try volume.open()
+            #expect(throws: ResizeFailure.self) {
+                try Resizer.resize(device, to: 1 << 33)
+            }
+            // Longer than the device.
+            #expect(throws: ResizeFailure.self) {
+                try Resizer.resize(device, to: 1 << 20)
+            }
+            #expect(try Resizer.resize(device, to: 16 << 10).newBlocks == 16 << 10)
         }
-        // Longer than the device.
-        #expect(throws: ResizeFailure.self) {
-            try Resizer.resize(device, to: 1 << 20)
-        }
-        #expect(try Resizer.resize(device, to: 16 << 10).newBlocks == 16 << 10)
         #expect(try volume.complaint() == nil)
     }
 }
