@@ -57,7 +57,9 @@ struct ResizeCommand: ParsableCommand {
     @Flag(name: .customShort("n"), help: "Only tell what would be done.")
     var looksOnly = false
 
-    @Flag(name: .customShort("f"), help: "Go on without a check, and with a volume that has errors.")
+    @Flag(
+        name: .customShort("f"),
+        help: "Go on without a check, and with a volume that has errors.")
     var force = false
 
     @Flag(help: "Write an object.")

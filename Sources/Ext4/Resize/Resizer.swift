@@ -20,11 +20,10 @@ public enum Resizer {
         var report = ResizeReport(
             oldBlocks: old.blocksCount, newBlocks: old.blocksCount, blockSize: old.blockSize)
         guard goal != old.blocksCount else { return report }
-        if goal > old.blocksCount {
-            try grow(device, old, to: goal, options, &report)
-        } else {
+        guard goal > old.blocksCount else {
             throw .refused("the volume cannot be made smaller yet")
         }
+        try grow(device, old, to: goal, options, &report)
         return report
     }
 
