@@ -17,7 +17,7 @@ struct LinkCommand: ParsableCommand {
 
             EXAMPLES
               ext4 ln disk.img /bin/busybox /bin/sh
-              ext4 ln -s disk.img ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
+              ext4 ln -s disk.img ../usr/share/zoneinfo/Europe/Berlin /etc/localtime
               ext4 ln -sfn disk.img releases/42 /srv/current
 
             EXIT STATUS

@@ -155,6 +155,14 @@ extension CaseList {
         add("cluster/blocks-count", on: "bigalloc") {
             try $0.inode("/big") { $0[IN.blocksLow] += 2 }
         }
+        add("cluster/pointers", on: "bigalloc") { editor in
+            let block = try editor.block(of: "/hello")
+            try editor.inode("/hello") { record in
+                record[IN.flags] &= ~InodeFlags.extents.rawValue
+                record.fill(IN.block)
+                record[Field<UInt32>.le(IN.block.lowerBound)] = UInt32(block)
+            }
+        }
         add("cluster/bitmap-free", on: "bigalloc") { try $0.blockBitmap(0) { $0.bytes[1] = 0 } }
     }
 }

@@ -73,6 +73,7 @@ enum Expected {
         bitmap/blocks-full@ext2 bitmap.blocks
         bitmap/blocks-zeroed bitmap.blockPadding
         bitmap/blocks-zeroed@ext2 bitmap.blockPadding
+        bitmap/free-block-taken@bigalloc bitmap.blocks
         bitmap/free-block-taken@ext2 bitmap.blocks
         bitmap/free-inode-taken bitmap.inodes
         bitmap/free-inode-taken@ext2 bitmap.inodes
@@ -85,6 +86,13 @@ enum Expected {
         bitmap/inodes-zeroed@ext2 bitmap.inodePadding
         bitmap/reserved-inode-free bitmap.inodes
         bitmap/reserved-inode-free@ext2 bitmap.inodes
+        cluster/bitmap-free bitmap.blocks
+        cluster/blocks-count inode.blocks
+        cluster/extent-unaligned extent.alignment
+        cluster/logical-unaligned extent.alignment
+        cluster/pointers inode.pointers
+        cluster/shared claim.shared
+        cluster/shared-across extent.alignment
         connect/device-lost inode.unattached
         connect/device-lost@ext2 inode.unattached
         connect/directory-lost directory.unconnected
@@ -123,6 +131,7 @@ enum Expected {
         descriptor/directories group.directories
         descriptor/directories@ext2 group.directories
         descriptor/free-blocks group.freeBlocks
+        descriptor/free-blocks@bigalloc group.freeBlocks
         descriptor/free-blocks@ext2 group.freeBlocks
         descriptor/free-blocks@nocsum group.freeBlocks
         descriptor/free-inodes group.freeInodes
@@ -291,6 +300,7 @@ enum Expected {
         extent/root-no-entries inode.blocks
         extent/start-high extent.range
         extent/start-outside extent.range
+        extent/start-outside@bigalloc extent.range
         extent/start-zero extent.range
         extent/unwritten-in-directory extent.unwritten
         features/both-checksums superblock.exclusive
@@ -627,6 +637,7 @@ enum Expected {
         superblock/flex-groups superblock.invalid
         superblock/free-blocks superblock.freeBlocks
         superblock/free-blocks-high superblock.freeBlocks
+        superblock/free-blocks@bigalloc superblock.freeBlocks
         superblock/free-blocks@ext2 superblock.freeBlocks
         superblock/free-inodes superblock.freeInodes
         superblock/free-inodes@ext2 superblock.freeInodes

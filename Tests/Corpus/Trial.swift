@@ -27,6 +27,8 @@ struct Trial {
     /// e2fsck's exit code for the damaged image.
     private(set) var code: Int32 = 0
     private(set) var output = ""
+    /// The damaged image.
+    private(set) var damaged: [UInt8] = []
     private(set) var cutCount = 0
 
     init(file: String, aspects: Aspects, cutLimit: Int) {
@@ -60,6 +62,7 @@ struct Trial {
 
     /// Tries a damaged image.
     mutating func run(_ damaged: [UInt8], name: String, finds: String?, before: [UInt8]?) {
+        self.damaged = damaged
         do {
             (code, output) = try judge(damaged)
             let isClean = check(damaged)

@@ -107,7 +107,7 @@ func pathViolations(in files: [SourceFile]) -> [String] {
             places.filter { place in
                 line.ranges(of: place).contains { range in
                     guard range.lowerBound > line.startIndex else { return true }
-                    // `some/work/here` is no absolute path.
+                    // Behind a letter it is a part of a longer path, not where one begins.
                     let before = line[line.index(before: range.lowerBound)]
                     return !(before.isLetter || before.isNumber || "._-)}>*".contains(before))
                 }

@@ -99,6 +99,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case inodeTooLarge = "inode.tooLarge"
     case inodeExtentsFlag = "inode.extentsFlag"
     case inodeNoExtentsFlag = "inode.noExtentsFlag"
+    case inodePointers = "inode.pointers"
     case inodeIndexFlag = "inode.indexFlag"
     case inodeInlineFlag = "inode.inlineFlag"
     case inodeEncryptFlag = "inode.encryptFlag"

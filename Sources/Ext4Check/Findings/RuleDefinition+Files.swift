@@ -57,6 +57,10 @@ extension RuleDefinition {
             "the flag is set"
         ),
         (
+            .inodePointers, .risky, "with bigalloc a map is a tree of extents",
+            "the map becomes one"
+        ),
+        (
             .inodeIndexFlag, .risky, "only a directory of a volume with dir_index has an index",
             "the flag is dropped"
         ),

@@ -346,6 +346,10 @@ struct InodeScan {
             try scan.walkExtents(root)
         } else {
             try scan.walkPointers(root)
+            // The resize inode's map is older than clusters: it names descriptors, not contents.
+            if volume.clusterRatioLog2 > 0, scan.clusters > 0, fields.number != .resize {
+                report(.inodePointers, fields.number, found: scan.clusters)
+            }
         }
         if fields.type != .symlink, !isInline { checkSize(fields, scan) }
         checkBlockCount(fields, bytes, clusters: scan.clusters &+ attributes.clusters)

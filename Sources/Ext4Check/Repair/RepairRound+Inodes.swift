@@ -86,6 +86,11 @@ extension RepairRound {
         switch finding.rule {
         case .inodeExtentsFlag, .inodeNoExtentsFlag:
             try mendExtentsFlag(number, &record, finding)
+        case .inodePointers:
+            guard settled.insert(number).inserted else { return }
+            let map = MapSalvage(record, in: volume, isStructure: isStructure)
+            record[Layout.flags] |= InodeFlags.extents.rawValue
+            try rebuildMap(number, &record, finding, map.runs)
         case .inodeIndexFlag:
             try drop(.index, number, &record)
         case .inodeInlineFlag:
@@ -228,8 +233,15 @@ extension RepairRound {
             try volume.setInode(number, record)
             return
         }
-        var runs = MapSalvage(record, in: volume, isStructure: isStructure).runs
-        runs = fitting(runs, finding, record)
+        let map = MapSalvage(record, in: volume, isStructure: isStructure)
+        try rebuildMap(number, &record, finding, map.runs)
+    }
+
+    /// Lets a tree of extents lead to what may stay of `found`.
+    private func rebuildMap(
+        _ number: UInt32, _ record: inout Record, _ finding: Finding, _ found: [BlockRun]
+    ) throws(Ext4Error) {
+        let runs = fitting(found, finding, record)
         guard
             try volume.setMap(
                 runs, in: &record, owner: volume.owner(number, record))

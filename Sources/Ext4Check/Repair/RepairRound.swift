@@ -137,7 +137,9 @@ final class RepairRound {
         typealias Layout = InodeRecord.Layout
         record[Layout.sizeLow] = UInt32(truncatingIfNeeded: size)
         record[Layout.sizeHigh] = UInt32(truncatingIfNeeded: size >> 32)
-        let sectors = blocks << UInt64(superblock.blockSizeLog2 - 9)
+        let ratio = UInt64(1) << UInt64(superblock.clusterRatioLog2)
+        let whole = (blocks &+ ratio &- 1) / ratio &* ratio
+        let sectors = whole << UInt64(superblock.blockSizeLog2 - 9)
         record[Layout.blocksLow] = UInt32(truncatingIfNeeded: sectors)
         record[Layout.blocksHigh] = UInt16(truncatingIfNeeded: sectors >> 32)
     }

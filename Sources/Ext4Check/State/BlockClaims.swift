@@ -1,8 +1,8 @@
 package import Ext4
 internal import Synchronization
 
-/// Which blocks something claims: a bit a cluster, and another one for those that are claimed
-/// twice, which take memory only where there are some.
+/// Which blocks something claims: a bit a cluster, or a bit a block, and another one for those that
+/// are claimed twice, which take memory only where there are some.
 @safe
 package final class BlockClaims: @unchecked Sendable {
     /// The number of clusters of the volume.
@@ -16,10 +16,15 @@ package final class BlockClaims: @unchecked Sendable {
     private let twice: UnsafeMutablePointer<Atomic<UInt64>>
     private let shared = Atomic<Bool>(false)
 
-    init?(_ superblock: Superblock) {
+    /// No claims yet.
+    ///
+    /// - Parameter isByBlock: whether each block is a cluster of its own here: the volume's own
+    ///   structures share clusters.
+    init?(_ superblock: Superblock, isByBlock: Bool = false) {
         firstDataBlock = UInt64(superblock.firstDataBlock)
-        ratioLog2 = UInt64(superblock.clusterRatioLog2)
-        clustersPerGroup = UInt64(superblock.clustersPerGroup)
+        ratioLog2 = isByBlock ? 0 : UInt64(superblock.clusterRatioLog2)
+        clustersPerGroup = UInt64(
+            isByBlock ? superblock.blocksPerGroup : superblock.clustersPerGroup)
         let blocks = superblock.blocksCount - firstDataBlock
         count = (blocks + (1 << ratioLog2) - 1) >> ratioLog2
         // Whole words, and one more so that a look at the last bits never leaves them.

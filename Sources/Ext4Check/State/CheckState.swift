@@ -86,7 +86,7 @@ package final class CheckState: Sendable {
         self.options = options
         guard let inodes = InodeStates(count: volume.superblock.inodesCount),
             let blocks = BlockClaims(volume.superblock),
-            let metadata = BlockClaims(volume.superblock)
+            let metadata = BlockClaims(volume.superblock, isByBlock: true)
         else { throw .noSpace }
         self.inodes = inodes
         self.blocks = blocks
