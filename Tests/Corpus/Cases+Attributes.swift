@@ -27,6 +27,12 @@ extension CaseList {
         inBlock("block-blocks") { $0[XB.blockCount] = 2 }
         inBlock("block-hash") { $0[XB.hash] ^= 1 }
         inBlock("entry-hash") { $0[XE.hash.at(first)] ^= 1 }
+        inBlock("entry-hash-missing") { $0[XE.hash.at(first)] = 0 }
+        inBlock("value-padding") { record in
+            // The value grows shorter by a byte: the one behind it pads its last word. The hash is
+            // over whole words, and stays right.
+            record[XE.valueSize.at(first)] -= 1
+        }
         inBlock("entry-name-length") { $0[XE.nameLength.at(first)] = 255 }
         inBlock("entry-name-index") { $0[XE.nameIndex.at(first)] = 99 }
         inBlock("entry-value-offset") { $0[XE.valueOffset.at(first)] = 0xFFFF }

@@ -66,6 +66,9 @@ extension CaseList {
         add("descriptor/flags-without-checksums", on: "ext2") {
             $0.descriptor(1) { $0[GD.flags] |= 3 }
         }
+        add("descriptor/unused-without-checksums", on: "ext2") {
+            $0.descriptor(1) { $0[GD.unusedInodesLow] = 7 }
+        }
         add("descriptor/zeroed", on: "ext4", "ext2") {
             $0.descriptor(1, seals: false) { $0.fill(0..<$0.bytes.count) }
         }
@@ -154,6 +157,18 @@ extension CaseList {
         }
         add("cluster/blocks-count", on: "bigalloc") {
             try $0.inode("/big") { $0[IN.blocksLow] += 2 }
+        }
+        add("cluster/split", on: "bigalloc") { editor in
+            // The first cluster of the file lies in two clusters of the volume.
+            try editor.inode("/big") { record in
+                let start = record[EE.startLow.at(rootEntry(0))]
+                record[EH.entries.at(IN.block.lowerBound)] = 2
+                record[EE.length.at(rootEntry(0))] = 2
+                record[EE.block.at(rootEntry(1))] = 2
+                record[EE.length.at(rootEntry(1))] = 54
+                record[EE.startHigh.at(rootEntry(1))] = 0
+                record[EE.startLow.at(rootEntry(1))] = start + 6
+            }
         }
         add("cluster/pointers", on: "bigalloc") { editor in
             let block = try editor.block(of: "/hello")

@@ -29,6 +29,9 @@ extension CaseList {
         header("sequence") { $0[JS.sequence] = 0xFFFF_FFF0 }
         header("zeroed", seals: false) { $0.fill(0..<1024) }
         header("garbage", seals: false) { $0.fill(0..<1024, 0xDB) }
+        add("journal/uuid-of-another", on: "ext4", "ext3") {
+            $0.superblock { $0.fill(Superblock.Layout.journalUUID, 0x5A) }
+        }
         add("journal/both-checksums", on: "dirty") {
             try $0.journalSuperblock {
                 $0[JS.incompatible] |=

@@ -118,6 +118,12 @@ extension CaseList {
                 $0[SB.firstErrorTime] = 1
             }
         }
+        add("superblock/descriptor-size-without-64bit", on: "ext2") {
+            $0.superblock { $0[SB.descriptorSize] = 11_822 }
+        }
+        add("superblock/casefold-unused", on: "ext4") {
+            $0.superblock { $0[SB.incompatible] |= IncompatibleFeatures.casefold.rawValue }
+        }
         add("superblock/encoding", on: "casefold") { $0.superblock { $0[SB.encoding] = 77 } }
         add("superblock/lost-and-found-inode", on: "ext4") {
             $0.superblock { $0[SB.lostAndFoundInode] = 9999 }

@@ -27,6 +27,8 @@ enum Expected {
         attribute/block-zeroed attribute.block
         attribute/block-zeroed@ext2 attribute.block
         attribute/entry-hash attribute.hash
+        attribute/entry-hash-missing attribute.hash
+        attribute/entry-hash-missing@ext2 attribute.hash
         attribute/entry-hash@ext2 attribute.hash
         attribute/entry-name-length attribute.entry
         attribute/entry-name-length@ext2 attribute.entry
@@ -93,6 +95,7 @@ enum Expected {
         cluster/pointers inode.pointers
         cluster/shared claim.shared
         cluster/shared-across extent.alignment
+        cluster/split extent.alignment
         connect/device-lost inode.unattached
         connect/device-lost@ext2 inode.unattached
         connect/directory-lost directory.unconnected
@@ -153,6 +156,7 @@ enum Expected {
         descriptor/unused-hides-inodes@nocsum directory.uninitialised
         descriptor/unused-inodes group.unusedInodes
         descriptor/unused-inodes@nocsum group.unusedInodes
+        descriptor/unused-without-checksums group.marks
         descriptor/zeroed group.blockBitmapPlace
         descriptor/zeroed@ext2 group.blockBitmapPlace
         device/blocks inode.blocks
@@ -495,6 +499,8 @@ enum Expected {
         journal/start-set@ext3 journal.unmarked
         journal/type journal.superblock
         journal/type@ext3 journal.superblock
+        journal/uuid-of-another journal.uuid
+        journal/uuid-of-another@ext3 journal.uuid
         journal/zeroed journal.superblock
         journal/zeroed@ext3 journal.superblock
         mmp/block-in-metadata mmp.contents
@@ -621,12 +627,14 @@ enum Expected {
         superblock/blocks-count-larger superblock.invalid
         superblock/blocks-count-larger@ext2 superblock.invalid
         superblock/blocks-count-zero superblock.invalid
+        superblock/casefold-unused superblock.features
         superblock/checksum superblock.invalid
         superblock/checksum-type superblock.invalid
         superblock/cluster-size superblock.invalid
         superblock/cluster-size@ext2 superblock.invalid
         superblock/clusters-per-group superblock.invalid
         superblock/descriptor-size superblock.invalid
+        superblock/descriptor-size-without-64bit superblock.invalid
         superblock/encoding superblock.features
         superblock/error-count superblock.errors
         superblock/first-data-block superblock.invalid

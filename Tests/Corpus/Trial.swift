@@ -27,7 +27,7 @@ struct Trial {
     /// e2fsck's exit code for the damaged image.
     private(set) var code: Int32 = 0
     private(set) var output = ""
-    /// The damaged image.
+    /// The damaged image; of a repair that was cut off, as the cut left it.
     private(set) var damaged: [UInt8] = []
     private(set) var cutCount = 0
 
@@ -216,15 +216,20 @@ struct Trial {
             let device = RecordedMemory(image)
             do throws(Ext4Error) {
                 let report = try Repairer.repair(device, options: Self.options)
-                if !report.isClean { problems.append("cut \(cut) of \(total): not clean again") }
+                if !report.isClean {
+                    problems.append("cut \(cut) of \(total): not clean again")
+                    self.damaged = image
+                }
             } catch {
                 problems.append("cut \(cut) of \(total): \(error)")
+                self.damaged = image
                 continue
             }
             let (code, output) = try judge(device.bytes)
             if code != 0 {
                 problems.append(
                     "cut \(cut) of \(total): e2fsck says \(code): \(Self.short(output))")
+                self.damaged = image
             }
         }
     }

@@ -264,18 +264,35 @@ extension AttributeEntry {
     ///
     /// In an inode's area the kernel writes no hash, which is 0.
     ///
+    /// - Parameter mayBeMissing: whether 0 will do.
     /// - Throws: `Ext4Error.corrupt` when it is that of neither way to take the name's bytes.
-    package func checkHash(ofValueIn bytes: RawSpan, at place: Corruption.Place) throws(Ext4Error) {
-        guard case .inArea(let range) = value, hash != 0, range.upperBound <= bytes.byteCount
-        else { return }
-        let value = bytes.extracting(range)
+    package func checkHash(
+        ofValueIn bytes: RawSpan, at place: Corruption.Place, mayBeMissing: Bool = true
+    ) throws(Ext4Error) {
+        if hash == 0, mayBeMissing { return }
         var computed: UInt32 = 0
         for signedness in XAttrHash.Signedness.allCases.reversed() {
-            computed = unsafe XAttrHash.ofEntry(
-                name: name.rest.span.bytes, value: value, signedness)
+            guard let made = madeHash(ofValueIn: bytes, signedness) else { return }
+            computed = made
             if computed == hash { return }
         }
         throw mismatch(computed: computed, place)
+    }
+
+    /// The hash that the entry should have; nil when its value is not in the area of which `bytes`
+    /// is the whole.
+    ///
+    /// The kernel takes whole words: what pads the last one is zeros, unless something broke it.
+    package func madeHash(
+        ofValueIn bytes: RawSpan, _ signedness: XAttrHash.Signedness = .unsigned
+    ) -> UInt32? {
+        guard case .inArea(let range) = value, range.upperBound <= bytes.byteCount else {
+            return nil
+        }
+        let end = min((range.count + 3) & ~3, bytes.byteCount - range.lowerBound)
+        return unsafe XAttrHash.ofEntry(
+            name: name.rest.span.bytes,
+            value: bytes.extracting(range.lowerBound..<range.lowerBound + end), signedness)
     }
 
     /// Checks the hash that the value's own inode keeps, and `e_hash` which is made from it.

@@ -143,7 +143,10 @@ public struct Superblock: Hashable, Sendable {
     public let storedChecksumSeed: UInt32
     /// The checksum algorithm (`s_checksum_type`): 1 is CRC32C.
     public let checksumType: UInt8
-    /// Encoding of file names for casefold (`s_encoding`): 1 is UTF-8 12.1.
+    /// The only encoding of file names that there is for casefold: UTF-8 12.1.
+    package static let utf8Encoding: UInt16 = 1
+
+    /// Encoding of file names for casefold (`s_encoding`).
     public let encoding: UInt16
     /// `s_encoding_flags`.
     public let encodingFlags: UInt16

@@ -57,6 +57,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case groupOverlap = "group.overlap"
     case groupFlags = "group.flags"
     case groupUnusedInodes = "group.unusedInodes"
+    case groupMarks = "group.marks"
     case groupBackup = "group.backup"
 
     // Journal and multi-mount protection.
@@ -69,6 +70,7 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case journalFeatures = "journal.features"
     case journalDirty = "journal.dirty"
     case journalUnmarked = "journal.unmarked"
+    case journalUUID = "journal.uuid"
     case journalUnused = "journal.unused"
     case journalLog = "journal.log"
     case journalError = "journal.error"

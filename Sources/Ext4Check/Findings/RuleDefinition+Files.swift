@@ -158,8 +158,8 @@ extension RuleDefinition {
         ),
         (
             .extentAlignment, .risky,
-            "with bigalloc a block has the same place in file and cluster",
-            "the entry is dropped"
+            "with bigalloc a block has the same place in file and cluster, and its neighbours too",
+            "the cluster gets a copy where all of it fits"
         ),
         (
             .indirectRange, .risky, "a pointer is 0 or a block of the volume",

@@ -82,6 +82,10 @@ extension RuleDefinition {
             "the number is set to 0"
         ),
         (
+            .groupMarks, .note, "without checksums of descriptors nothing is marked as unused",
+            "the marks and the number of unused inodes are cleared"
+        ),
+        (
             .groupBackup, .note, "the copies of the descriptors agree with them",
             "they are written anew"
         ),
@@ -137,6 +141,10 @@ extension RuleDefinition {
         (
             .journalError, .note, "the last user left no error in the journal",
             "the error is cleared once all is well"
+        ),
+        (
+            .journalUUID, .risky, "a volume with a journal of its own names no other one",
+            "the other one's UUID is cleared"
         ),
         (
             .journalBackup, .note, "the superblock has a copy of the journal's map",

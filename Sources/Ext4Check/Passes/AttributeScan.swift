@@ -86,7 +86,8 @@ struct AttributeScan {
                     ranges.append(range.lowerBound..<range.lowerBound + size)
                 }
                 do throws(Ext4Error) {
-                    try entry.checkHash(ofValueIn: bytes, at: place)
+                    try entry.checkHash(
+                        ofValueIn: bytes, at: place, mayBeMissing: block == nil)
                 } catch {
                     state.report(
                         Finding(

@@ -55,12 +55,21 @@ struct DescriptorPass {
         let descriptor = volume.descriptors[Int(group.rawValue)]
         let unused: GroupDescriptor.Flags = [.blockUninit, .inodeUninit]
         let isLast = group.rawValue == superblock.groupCount - 1
-        // Without checksums of descriptors the marks mean nothing, and nobody minds them.
-        guard superblock.hasDescriptorChecksums else { return }
-        let wrong =
-            group.rawValue == 0
-            ? unused.intersection(descriptor.flags)
-            : isLast ? descriptor.flags.intersection(.blockUninit) : []
+        let areMarks = superblock.hasDescriptorChecksums
+        if !areMarks, descriptor.unusedInodesCount > 0 || !descriptor.flags.isDisjoint(with: unused)
+        {
+            state.report(
+                Finding(
+                    .groupMarks, at: .init(group: group),
+                    found: UInt64(descriptor.flags.intersection(unused).rawValue), expected: 0))
+        }
+        // e2fsck looks at the marks of inodes that names lead to, whether they mean anything or not.
+        var wrong: GroupDescriptor.Flags = []
+        if group.rawValue == 0 {
+            wrong = descriptor.flags.intersection(areMarks ? unused : .inodeUninit)
+        } else if areMarks, isLast {
+            wrong = descriptor.flags.intersection(.blockUninit)
+        }
         if !wrong.isEmpty {
             state.report(
                 Finding(
@@ -68,7 +77,7 @@ struct DescriptorPass {
                     found: UInt64(descriptor.flags.rawValue),
                     expected: UInt64(descriptor.flags.subtracting(wrong).rawValue)))
         }
-        if descriptor.unusedInodesCount > superblock.inodesPerGroup {
+        if areMarks, descriptor.unusedInodesCount > superblock.inodesPerGroup {
             state.report(
                 Finding(
                     .groupUnusedInodes, at: .init(group: group),

@@ -17,6 +17,12 @@ struct JournalPass {
         if superblock.compatible.contains(.hasJournal) {
             if superblock.journalInode.rawValue != 0 {
                 try checkJournal()
+                // e2fsck goes by the UUID first, and looks for a device that nobody has.
+                if superblock.journalDevice == 0,
+                    superblock.journalUUID.contains(where: { $0 != 0 })
+                {
+                    state.report(Finding(.journalUUID, detail: "inode \(superblock.journalInode)"))
+                }
             } else if superblock.journalDevice == 0,
                 superblock.journalUUID.allSatisfy({ $0 == 0 })
             {
@@ -38,7 +44,7 @@ struct JournalPass {
         } else if superblock.reservedDescriptorBlocks == 0 {
             try checkAbsentResizeInode()
         }
-        checkQuotaInodes()
+        try checkQuotaInodes()
     }
 
     // MARK: - Journal
@@ -291,8 +297,19 @@ struct JournalPass {
 
     // MARK: - Quota
 
-    private func checkQuotaInodes() {
-        guard superblock.readOnlyCompatible.contains(.quota) else { return }
+    private func checkQuotaInodes() throws(Ext4Error) {
+        guard superblock.readOnlyCompatible.contains(.quota) else {
+            // A number left behind keeps its inode from being free, unless it is a reserved one.
+            let number = superblock.projectQuotaInode
+            guard number >= superblock.firstInode, number.rawValue <= superblock.inodesCount else {
+                return
+            }
+            let bytes = try volume.inodeBytes(number)
+            let links = unsafe bytes.span.bytes[InodeRecord.Layout.linkCount]
+            guard links == 0 else { return }
+            state.report(Finding(.quotaInode, found: UInt64(number.rawValue), expected: 0))
+            return
+        }
         for number in [
             superblock.userQuotaInode, superblock.groupQuotaInode, superblock.projectQuotaInode,
         ] where number.rawValue > superblock.inodesCount {

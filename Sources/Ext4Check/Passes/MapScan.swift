@@ -344,6 +344,14 @@ final class MapScan {
         if owner.isDirectory { addRun(logical: logical, start: start, count: count) }
 
         var taken = volume.clusters(of: start, count: count)
+        if volume.clusterRatioLog2 > 0, owner.inode != .resize,
+            logical >> volume.clusterRatioLog2 == lastLogicalCluster,
+            taken.lowerBound != lastCluster
+        {
+            report(
+                .extentAlignment, block: node, logical: logical, byteOffset: offset, found: start,
+                count: count)
+        }
         // A cluster of which an earlier run has other blocks counts once.
         if volume.clusterRatioLog2 > 0, owner.inode != .resize, taken.lowerBound == lastCluster,
             logical >> volume.clusterRatioLog2 == lastLogicalCluster

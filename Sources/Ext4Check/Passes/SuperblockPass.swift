@@ -131,7 +131,16 @@ enum SuperblockPass {
         let superblock = volume.superblock
         var findings: [Finding] = []
         if superblock.uuid.allSatisfy({ $0 == 0 }) { findings.append(Finding(.superblockUUID)) }
-        let clusters = Record(volume.superblockBytes)[Superblock.Layout.clustersPerGroup]
+        let bytes = Record(volume.superblockBytes)
+        // Without 64bit descriptors have one size, and this field does not say so.
+        let descriptorSize = bytes[Layout.descriptorSize]
+        if !superblock.incompatible.contains(.bit64), descriptorSize > 1024 {
+            findings.append(
+                Finding(
+                    .superblockInvalid, found: UInt64(descriptorSize), expected: 0,
+                    detail: "s_desc_size"))
+        }
+        let clusters = bytes[Layout.clustersPerGroup]
         if clusters != superblock.clustersPerGroup {
             findings.append(
                 Finding(
@@ -202,7 +211,7 @@ enum SuperblockPass {
                 "resize_inode and meta_bg together"
             ),
             (
-                incompatible.contains(.casefold) && superblock.encoding != 1,
+                incompatible.contains(.casefold) && superblock.encoding != Superblock.utf8Encoding,
                 "casefold with encoding \(superblock.encoding)"
             ),
         ]

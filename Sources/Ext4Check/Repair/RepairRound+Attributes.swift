@@ -140,12 +140,7 @@ extension RepairRound {
         try changeAttributeBlock(block) { record in
             var hashes: [UInt32] = []
             for entry in list.entries {
-                if case .inArea(let range) = entry.value {
-                    let hash = record.withBytes { bytes in
-                        unsafe XAttrHash.ofEntry(
-                            name: entry.name.rest.span.bytes,
-                            value: bytes.extracting(range))
-                    }
+                if let hash = record.withBytes({ entry.madeHash(ofValueIn: $0) }) {
                     record[XAttrEntryRecord.Layout.hash.at(entry.byteOffset)] = hash
                 }
                 hashes.append(record[XAttrEntryRecord.Layout.hash.at(entry.byteOffset)])
@@ -154,7 +149,7 @@ extension RepairRound {
         }
     }
 
-    private func dropAttributeBlock(of number: UInt32) throws(Ext4Error) {
+    func dropAttributeBlock(of number: UInt32) throws(Ext4Error) {
         let sectors = UInt32(superblock.clusterSize / 512)
         try volume.changeInode(number) { record in
             guard record[Layout.fileACLLow] != 0 || record[Layout.fileACLHigh] != 0
@@ -201,11 +196,10 @@ extension RepairRound {
             for entry in list.entries {
                 // Zero stands for a hash that was never made.
                 let hash = XAttrEntryRecord.Layout.hash.at(entry.byteOffset)
-                if case .inArea(let range) = entry.value, record[hash] != 0 {
-                    record[hash] = record.withBytes { bytes in
-                        unsafe XAttrHash.ofEntry(
-                            name: entry.name.rest.span.bytes, value: bytes.extracting(range))
-                    }
+                if record[hash] != 0,
+                    let made = record.withBytes({ entry.madeHash(ofValueIn: $0) })
+                {
+                    record[hash] = made
                 }
             }
         } else {

@@ -68,37 +68,14 @@ extension RepairRound {
         }
         guard !lost.isEmpty || !nodes.isEmpty else { return }
         let salvage = MapSalvage(record, in: volume, isStructure: { _ in false })
-        var runs: [BlockRun] = []
         var seen: Set<UInt64> = []
-        let ratio = UInt64(1) << UInt64(superblock.clusterRatioLog2)
-        var clusters: [UInt64: UInt64] = [:]
-        for run in salvage.runs {
-            for i in 0..<run.count {
-                let piece = run.suffix(from: LogicalBlock(run.logical.rawValue &+ i)).prefix(1)
-                guard let block = piece.start?.rawValue else { continue }
-                let isKept =
-                    !lost.contains(block)
-                    || owners[block]?.inode.rawValue == number
-                        && owners[block]?.use == .data && seen.insert(block).inserted
-                        && keepsLogical(owners[block], piece, block)
-                if isKept && !isStructure(block) {
-                    Self.append(piece, to: &runs)
-                    continue
-                }
-                // A copy in a cluster of its own, at the same place in it.
-                let inside = ratio > 1 ? piece.logical.rawValue % ratio : 0
-                let cluster = piece.logical.rawValue / ratio
-                guard let target = clusters[cluster] ?? volume.allocateCluster() else { continue }
-                clusters[cluster] = target
-                if let bytes = volume.block(block) { try volume.setBlock(target &+ inside, bytes) }
-                let place = BlockNumber(target &+ inside)
-                var isUnwritten = false
-                if case .unwritten = piece.state { isUnwritten = true }
-                Self.append(
-                    BlockRun(
-                        logical: piece.logical, count: 1,
-                        state: isUnwritten ? .unwritten(place) : .mapped(place)), to: &runs)
-            }
+        let runs = try copied(salvage.runs) { piece, block in
+            let isKept =
+                !lost.contains(block)
+                || owners[block]?.inode.rawValue == number
+                    && owners[block]?.use == .data && seen.insert(block).inserted
+                    && keepsLogical(owners[block], piece, block)
+            return !isKept || isStructure(block)
         }
         guard
             try volume.setMap(
@@ -109,6 +86,59 @@ extension RepairRound {
         }
         try volume.setInode(number, record)
         settled.insert(number)
+    }
+
+    /// The same blocks of a file, with copies of those that it has to leave. With bigalloc a whole
+    /// cluster moves with one of its blocks: what is one cluster in the file is one in the volume.
+    ///
+    /// - Parameter leaves: whether a block, which lies where the second parameter says, must go.
+    func copied(
+        _ runs: [BlockRun], where leaves: (BlockRun, UInt64) -> Bool
+    ) throws(Ext4Error) -> [BlockRun] {
+        let ratio = UInt64(1) << UInt64(superblock.clusterRatioLog2)
+        var result: [BlockRun] = []
+        var cluster: (number: UInt64, pieces: [BlockRun], moves: Bool) = (.max, [], false)
+        for run in runs {
+            for i in 0..<run.count {
+                let piece = run.suffix(from: LogicalBlock(run.logical.rawValue &+ i)).prefix(1)
+                guard let block = piece.start?.rawValue else { continue }
+                let number = piece.logical.rawValue / ratio
+                if number != cluster.number {
+                    try Self.append(cluster.pieces, moves: cluster.moves, volume, to: &result)
+                    cluster = (number, [], false)
+                }
+                cluster.pieces.append(piece)
+                if leaves(piece, block) { cluster.moves = true }
+            }
+        }
+        try Self.append(cluster.pieces, moves: cluster.moves, volume, to: &result)
+        return result
+    }
+
+    /// Appends the blocks of one cluster, or their copies in a cluster of their own, each at its
+    /// place in it; nothing when there is no room for them.
+    private static func append(
+        _ pieces: [BlockRun], moves: Bool, _ volume: RepairVolume, to runs: inout [BlockRun]
+    ) throws(Ext4Error) {
+        guard moves else {
+            for piece in pieces { append(piece, to: &runs) }
+            return
+        }
+        guard let target = volume.allocateCluster() else { return }
+        let ratio = UInt64(1) << UInt64(volume.superblock.clusterRatioLog2)
+        for piece in pieces {
+            guard let block = piece.start?.rawValue else { continue }
+            let place = target &+ piece.logical.rawValue % ratio
+            if let bytes = volume.block(block) { try volume.setBlock(place, bytes) }
+            var isUnwritten = false
+            if case .unwritten = piece.state { isUnwritten = true }
+            append(
+                BlockRun(
+                    logical: piece.logical, count: 1,
+                    state: isUnwritten
+                        ? .unwritten(BlockNumber(place)) : .mapped(BlockNumber(place))),
+                to: &runs)
+        }
     }
 
     /// Whether the claim that won is that of this very place in the file.

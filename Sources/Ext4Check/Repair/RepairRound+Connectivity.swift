@@ -153,8 +153,18 @@ extension RepairRound {
             InodeFlags(rawValue: record[Layout.flags]).rawValue & 0x8_0000 == 0
                 || record[ExtentNode.Header.magic.at(Layout.block.lowerBound)] == ExtentNode.magic
         {
-            // Its names are still there: it only has to become a directory again.
+            // Its names are still there: it only has to become a directory again. Where it is one,
+            // all else of it may be wrong.
             var mended = record
+            if FileMode(rawValue: record[Layout.mode]).type == .directory {
+                mended = newInode(mode: record[Layout.mode], links: record[Layout.linkCount])
+                let flags = InodeFlags(rawValue: record[Layout.flags])
+                mended[Layout.flags] = flags.intersection([.extents, .index, .inlineData]).rawValue
+                mended[Layout.generation] = record[Layout.generation]
+                mended[Layout.sizeLow] = record[Layout.sizeLow]
+                mended[Layout.blocksLow] = record[Layout.blocksLow]
+                mended.bytes.replaceSubrange(Layout.block, with: record.part(Layout.block))
+            }
             mended[Layout.mode] = 0o040755
             mended[Layout.deletionTime] = 0
             if mended[Layout.linkCount] == 0 { mended[Layout.linkCount] = 2 }

@@ -219,6 +219,14 @@ extension RepairRound {
     private func mendMap(
         _ number: UInt32, _ record: inout Record, _ finding: Finding
     ) throws(Ext4Error) {
+        if finding.rule == .mapMetadata,
+            finding.found == UInt64(record[Layout.fileACLHigh]) << 32
+                | UInt64(record[Layout.fileACLLow])
+        {
+            // No block of the map: that of the attributes.
+            try dropAttributeBlock(of: number)
+            return
+        }
         guard settled.insert(number).inserted else { return }
         let flags = InodeFlags(rawValue: record[Layout.flags])
         let journal = superblock.journalInode.rawValue
@@ -241,7 +249,7 @@ extension RepairRound {
     private func rebuildMap(
         _ number: UInt32, _ record: inout Record, _ finding: Finding, _ found: [BlockRun]
     ) throws(Ext4Error) {
-        let runs = fitting(found, finding, record)
+        let runs = try aligned(fitting(found, finding, record))
         guard
             try volume.setMap(
                 runs, in: &record, owner: volume.owner(number, record))
@@ -256,14 +264,11 @@ extension RepairRound {
     private func fitting(
         _ runs: [BlockRun], _ finding: Finding, _ record: Record
     ) -> [BlockRun] {
-        let ratio = UInt64(1) << UInt64(superblock.clusterRatioLog2)
         let isDirectory = FileMode(rawValue: record[Layout.mode]).type == .directory
         let limit = LogicalBlock.end.rawValue - 1
         var result: [BlockRun] = []
         for run in runs {
-            guard let start = run.start?.rawValue else { continue }
-            let place = start &- UInt64(superblock.firstDataBlock)
-            if ratio > 1, place % ratio != run.logical.rawValue % ratio { continue }
+            guard run.start != nil else { continue }
             if isDirectory, case .unwritten(let first) = run.state {
                 for i in 0..<run.count { try? volume.setBlock(first.rawValue &+ i, volume.zeroes) }
                 result.append(
@@ -279,6 +284,24 @@ extension RepairRound {
             result.append(run)
         }
         return result
+    }
+
+    /// With bigalloc, copies of the blocks that lie elsewhere in their cluster than in the file, or
+    /// in another cluster than their neighbours.
+    private func aligned(_ runs: [BlockRun]) throws(Ext4Error) -> [BlockRun] {
+        let ratio = UInt64(1) << UInt64(superblock.clusterRatioLog2)
+        guard ratio > 1 else { return runs }
+        var last: (logical: UInt64, physical: UInt64)?
+        let first = UInt64(superblock.firstDataBlock)
+        return try copied(runs) { piece, block in
+            let logical = piece.logical.rawValue
+            let place = (logical: logical / ratio, physical: (block &- first) / ratio)
+            defer { last = place }
+            if let last, last.logical == place.logical, last.physical != place.physical {
+                return true
+            }
+            return (block &- first) % ratio != logical % ratio
+        }
     }
 
     /// A map that there is no room for keeps what fits into the inode.

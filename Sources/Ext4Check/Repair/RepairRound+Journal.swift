@@ -33,6 +33,8 @@ extension RepairRound {
                 Self.clearJournalBackup(&record)
             }
             if volume.inode(8)?[Layout.mode] != 0 { try clearInode(8) }
+        case .journalUUID:
+            try volume.changeSuperblock { $0.fill(Volume.journalUUID) }
         case .journalBackup:
             try writeJournalBackup()
         case .orphanList, .orphanEntry, .orphanPresent, .orphanFileBlock:

@@ -24,6 +24,7 @@ extension RepairRound {
     /// Puts every quota file right that the superblock names with a number that cannot be, or whose
     /// inode is no file.
     func mendQuotaInodes(_ finding: Finding) throws(Ext4Error) {
+        guard superblock.readOnlyCompatible.contains(.quota) else { return try forgetQuota() }
         let bytes = Record(state.volume.superblockBytes)
         for kind in QuotaKind.allCases {
             let number = bytes[Self.field(kind)]

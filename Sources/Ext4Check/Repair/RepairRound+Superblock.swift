@@ -79,6 +79,9 @@ extension RepairRound {
             if !superblock.readOnlyCompatible.contains(.bigalloc) {
                 record[Layout.clustersPerGroup] = superblock.blocksPerGroup
             }
+            if !superblock.incompatible.contains(.bit64), record[Layout.descriptorSize] > 1024 {
+                record[Layout.descriptorSize] = 0
+            }
             record[Layout.state] = record[Layout.state] & ~2 | 1
         }
     }
@@ -86,6 +89,7 @@ extension RepairRound {
     /// Switches features as the others need them.
     private func mendFeatures() throws(Ext4Error) {
         var removesResizeInode = false
+        let ignoresCase = hasDirectoryThatIgnoresCase()
         try volume.changeSuperblock { record in
             var compatible = CompatibleFeatures(rawValue: record[Layout.compatible])
             var incompatible = IncompatibleFeatures(rawValue: record[Layout.incompatible])
@@ -98,12 +102,28 @@ extension RepairRound {
             }
             if !readOnly.contains(.metadataCsum) { incompatible.remove(.csumSeed) }
             if !compatible.contains(.hasJournal) { incompatible.remove(.recover) }
+            if record[Layout.encoding] != Superblock.utf8Encoding, !ignoresCase {
+                incompatible.remove(.casefold)
+            }
             if record[Layout.revision] > 0 { readOnly.insert(.largeFile) }
             record[Layout.compatible] = compatible.rawValue
             record[Layout.incompatible] = incompatible.rawValue
             record[Layout.readOnlyCompatible] = readOnly.rawValue
         }
         if removesResizeInode { try clearInode(InodeNumber.resize.rawValue) }
+    }
+
+    /// Whether a directory ignores case on a volume whose encoding of names nobody knows.
+    private func hasDirectoryThatIgnoresCase() -> Bool {
+        guard superblock.incompatible.contains(.casefold),
+            superblock.encoding != Superblock.utf8Encoding
+        else { return false }
+        return (1...max(superblock.inodesCount, 1)).contains { number in
+            guard let record = volume.inode(number),
+                FileMode(rawValue: record[InodeRecord.Layout.mode]).type == .directory
+            else { return false }
+            return InodeFlags(rawValue: record[InodeRecord.Layout.flags]).contains(.casefold)
+        }
     }
 
     /// Writes every copy of the superblock and of the descriptors from the primary ones.
@@ -167,6 +187,9 @@ extension RepairRound {
             guard batch.allSatisfy({ $0.rule == .groupBackup }) else { return }
             try refreshDescriptorCopies()
         case .groupFlags:
+            try volume.changeDescriptor(group) { $0[Group.flags] &= ~3 }
+        case .groupMarks:
+            try setUnusedInodes(group, 0)
             try volume.changeDescriptor(group) { $0[Group.flags] &= ~3 }
         case .groupUnusedInodes:
             try setUnusedInodes(group, 0)
