@@ -23,9 +23,39 @@ public protocol BlockDevice: AnyObject, Sendable {
     ///
     /// - Throws: `Ext4Error.io`.
     func flush() throws(Ext4Error)
+
+    /// Makes `count` bytes from `byteOffset` on read as zeros, with as little writing as the device
+    /// can do it.
+    ///
+    /// - Throws: `Ext4Error.io`, also when the range lies beyond the end.
+    func writeZeros(at byteOffset: UInt64, count: UInt64) throws(Ext4Error)
+
+    /// Tells the device that nobody needs what stands in a range any more. It may read as anything
+    /// from then on, unless the device says something else.
+    ///
+    /// - Throws: `Ext4Error.notSupported` where a device cannot do that, `Ext4Error.io`.
+    func discard(at byteOffset: UInt64, count: UInt64) throws(Ext4Error)
 }
 
 extension BlockDevice {
+    /// Writes zeros, a piece after the other.
+    public func writeZeros(at byteOffset: UInt64, count: UInt64) throws(Ext4Error) {
+        let (end, overflow) = byteOffset.addingReportingOverflow(count)
+        guard !overflow else { throw .invalidArgument }
+        let zeros = [UInt8](repeating: 0, count: Int(min(count, 1 << 20)))
+        var offset = byteOffset
+        while offset < end {
+            let part = Int(min(UInt64(zeros.count), end - offset))
+            try write(unsafe zeros.span.bytes.extracting(0..<part), at: offset)
+            offset += UInt64(part)
+        }
+    }
+
+    /// Is refused.
+    public func discard(at byteOffset: UInt64, count: UInt64) throws(Ext4Error) {
+        throw .notSupported
+    }
+
     /// Checks that a request lies on the device.
     ///
     /// - Throws: `Ext4Error.io` with errno 0 when it does not.

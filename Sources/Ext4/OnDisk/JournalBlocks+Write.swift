@@ -147,3 +147,20 @@ extension JournalSuperblock {
         updateChecksum(&bytes)
     }
 }
+
+extension JournalSuperblock {
+    /// Makes the zeros of `bytes` the superblock of a new, empty journal of `length` blocks, of
+    /// which the last `fastCommitBlocks` are for fast commits.
+    package static func writeNew(
+        blockSize: Int, length: UInt32, fastCommitBlocks: UInt32, to bytes: inout MutableRawSpan
+    ) {
+        bytes[Layout.magic] = JournalHeader.magic
+        bytes[Layout.blockType] = JournalHeader.superblockV2
+        bytes[Layout.blockSize] = UInt32(blockSize)
+        bytes[Layout.length] = length
+        bytes[Layout.first] = 1
+        bytes[Layout.sequence] = 1
+        bytes[Layout.users] = 1
+        bytes[Layout.fastCommitBlocks] = fastCommitBlocks
+    }
+}

@@ -95,3 +95,20 @@ package struct MultiMountProtection: Hashable, Sendable {
         Array(block.copy(range).prefix { $0 != 0 })
     }
 }
+
+extension MultiMountProtection {
+    /// `EXT4_MMP_UPDATE_INTERVAL`, in seconds.
+    package static let defaultInterval: UInt16 = 5
+
+    /// Makes the zeros of `block` those of a volume that nobody has open.
+    package static func writeClean(
+        interval: UInt16, checksumSeed: UInt32?, to block: inout MutableRawSpan
+    ) {
+        block[Layout.magic] = magic
+        block[Layout.sequence] = cleanSequence
+        block[Layout.checkInterval] = interval
+        if let checksumSeed {
+            block[Layout.checksum] = checksum(of: block.bytes, seed: checksumSeed)
+        }
+    }
+}

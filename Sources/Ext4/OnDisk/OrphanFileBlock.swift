@@ -78,3 +78,17 @@ package struct OrphanFileBlock: Hashable, Sendable {
         return crc.value
     }
 }
+
+extension OrphanFileBlock {
+    /// Makes the zeros of `block` a block without orphans.
+    package static func writeEmpty(
+        to block: inout MutableRawSpan, at number: BlockNumber, checksumSeed: UInt32?
+    ) {
+        let tail = block.byteCount &- Tail.size
+        block[Tail.magic.at(tail)] = magic
+        if let checksumSeed {
+            block[Tail.checksum.at(tail)] = checksum(
+                of: block.bytes, at: number, seed: checksumSeed)
+        }
+    }
+}

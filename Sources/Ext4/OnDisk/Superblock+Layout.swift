@@ -86,6 +86,8 @@ extension Superblock {
         package static let groupQuotaInode = Field<UInt32>.le(0x244)  // s_grp_quota_inum
         package static let overheadClusters = Field<UInt32>.le(0x248)  // s_overhead_clusters
         package static let backupGroups = Field<UInt32>.le(0x24C)  // s_backup_bgs
+        package static let contentsCipher = Field<UInt8>.le(0x254)  // s_encrypt_algos[0]
+        package static let namesCipher = Field<UInt8>.le(0x255)  // s_encrypt_algos[1]
         package static let lostAndFoundInode = Field<UInt32>.le(0x268)  // s_lpf_ino
         package static let projectQuotaInode = Field<UInt32>.le(0x26C)  // s_prj_quota_inum
         package static let checksumSeed = Field<UInt32>.le(0x270)  // s_checksum_seed

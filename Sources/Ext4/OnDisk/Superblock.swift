@@ -237,6 +237,11 @@ extension Superblock {
         if number == 0 { return true }
         if compatible.contains(.sparseSuper2) { return backupGroups.contains(number) }
         if number == 1 || !readOnlyCompatible.contains(.sparseSuper) { return true }
+        return Self.isSparsePower(number)
+    }
+
+    /// Whether a number from 1 on is a power of 3, 5 or 7: the groups with copies under sparse_super.
+    package static func isSparsePower(_ number: UInt32) -> Bool {
         guard number & 1 == 1 else { return false }
         for base: UInt32 in [3, 5, 7] {
             var power = number

@@ -9,24 +9,15 @@ internal import Synchronization
 struct QuotaPass {
     let state: CheckState
 
-    enum Header {  // struct v2_disk_dqheader
-        static let magic = Field<UInt32>.le(0)  // dqh_magic
-        static let version = Field<UInt32>.le(4)  // dqh_version
-    }
-
-    enum Record {  // struct v2r1_disk_dqblk
-        static let id = Field<UInt32>.le(0)  // dqb_id
-        static let currentInodes = Field<UInt64>.le(24)  // dqb_curinodes
-        static let currentSpace = Field<UInt64>.le(48)  // dqb_curspace
-        static let size = 72
-    }
+    typealias Header = QuotaTree.Header
+    typealias Record = QuotaTree.Record
 
     /// The size of a block of the tree.
-    static let blockSize = 1024
+    static let blockSize = QuotaTree.blockSize
     /// Bytes before the records of a block.
-    static let recordsStart = 16
-    private static let depth = 4
-    private static let magics: [UInt32] = [0xD9C0_1F11, 0xD9C0_1927, 0xD9C0_3F14]
+    static let recordsStart = QuotaTree.recordsStart
+    private static let depth = QuotaTree.depth
+    private static let magics = QuotaTree.magics
 
     func run() throws(Ext4Error) {
         let superblock = state.volume.superblock
