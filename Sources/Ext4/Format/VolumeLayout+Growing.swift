@@ -48,7 +48,7 @@ extension VolumeLayout {
         var blocks = file(UInt64(journalBlocks)) + file(UInt64(orphanFileBlocks))
         if superblock.compatible.contains(.resizeInode) { blocks += ratio }
         if superblock.incompatible.contains(.mmp) { blocks += ratio }
-        let quotaBlocks = (QuotaTree.singleSize + superblock.blockSize - 1) / superblock.blockSize
+        let quotaBlocks = (QuotaTree.roomyFile + superblock.blockSize - 1) / superblock.blockSize
         blocks += UInt64(quotas.rawValue.nonzeroBitCount) * file(UInt64(quotaBlocks))
         return blocks
     }

@@ -10,6 +10,8 @@ extension VolumeMaker {
 
     /// Finishes the volume. Until the last request is done, there is no superblock at its start.
     package func finish() throws(Ext4Error) {
+        if owesQuota { try makeQuotaFiles() }
+        owesQuota = false
         try flushTables()
         let size = superblock.descriptorSize
         let perBlock = Int(superblock.descriptorsPerBlock)

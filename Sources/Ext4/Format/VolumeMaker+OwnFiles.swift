@@ -7,14 +7,14 @@ extension VolumeMaker {
 
     /// Makes everything that the volume has of its own but root and lost+found.
     ///
-    /// - Parameter usage: what the files of the volume take, by user, by group and by project; it
-    ///   is asked for only where there is quota.
-    package func makeOwnFiles(usage: (Int) -> Usage = { _ in [:] }) throws(Ext4Error) {
+    /// - Parameter hasContents: inodes are yet to be set; so quota is counted at the end.
+    package func makeOwnFiles(hasContents: Bool = false) throws(Ext4Error) {
         try makeReservedInodes()
         if superblock.compatible.contains(.resizeInode) { try makeResizeInode() }
         if layout.journalBlocks > 0 { try makeJournal() }
         if superblock.incompatible.contains(.mmp) { try makeMultiMountBlock() }
-        try makeQuotaFiles(usage)
+        owesQuota = hasContents
+        if !hasContents { try makeQuotaFiles() }
         if layout.orphanFileBlocks > 0 { try makeOrphanFile() }
     }
 
@@ -169,7 +169,7 @@ extension VolumeMaker {
         superblock.mmpInterval > 0 ? superblock.mmpInterval : MultiMountProtection.defaultInterval
     }
 
-    private func makeQuotaFiles(_ usage: (Int) -> Usage) throws(Ext4Error) {
+    func makeQuotaFiles() throws(Ext4Error) {
         typealias Layout = Superblock.Layout
         for (index, kind) in [FormatOptions.QuotaKinds.user, .group, .project].enumerated()
         where layout.quotas.contains(kind) {
@@ -177,10 +177,10 @@ extension VolumeMaker {
                 switch kind {
                 case .user: (InodeNumber.userQuota, Layout.userQuotaInode)
                 case .group: (InodeNumber.groupQuota, Layout.groupQuotaInode)
-                default: (try takeInode(isDirectory: false), Layout.projectQuotaInode)
+                default: (own.projectQuota ?? InodeNumber(0), Layout.projectQuotaInode)
                 }
             var records: [UInt32: [UInt8]] = [:]
-            for (id, amount) in usage(index) {
+            for (id, amount) in usage[index] {
                 records[id] = QuotaTree.record(id: id, inodes: amount.inodes, bytes: amount.bytes)
             }
             let contents = QuotaTree.bytes(records, kind: index)
@@ -208,7 +208,7 @@ extension VolumeMaker {
     }
 
     private func makeOrphanFile() throws(Ext4Error) {
-        let inode = try takeInode(isDirectory: false)
+        guard let inode = own.orphanFile else { return }
         let count = UInt64(layout.orphanFileBlocks)
         let file = try makeFile(count, inode: inode)
         let seed = superblock.hasMetadataChecksums ? checksumSeed(of: inode) : nil
@@ -228,7 +228,6 @@ extension VolumeMaker {
         var record = newInode(mode: 0o100600, links: 1)
         try put(file, size: count << UInt64(superblock.blockSizeLog2), in: &record)
         try setInode(&record, inode)
-        own.orphanFile = inode
     }
 
     // MARK: Root
@@ -236,8 +235,6 @@ extension VolumeMaker {
     /// Makes the root directory and lost+found, for a volume with nothing else in it.
     package func makeEmptyRoot() throws(Ext4Error) {
         let lost = superblock.firstInode
-        takeInode(.root, isDirectory: true)
-        takeInode(lost, isDirectory: true)
         let root = try makeFile(1, inode: .root)
         // A check finds place there without having to take any.
         var blocks: UInt64 = 1
@@ -257,22 +254,6 @@ extension VolumeMaker {
         record = newInode(mode: 0o040700, links: 2)
         try put(found, size: blocks * UInt64(blockSize), in: &record)
         try setInode(&record, lost)
-        emptyUsage = [
-            (layout.options.rootOwner.user, layout.options.rootOwner.group, root.blockCount),
-            (0, 0, found.blockCount),
-        ]
-    }
-
-    /// What the directories of an empty volume take.
-    package func usageOfEmptyRoot(_ kind: Int) -> Usage {
-        var usage: Usage = [:]
-        for (user, group, blocks) in emptyUsage {
-            let id = kind == 0 ? user : kind == 1 ? group : 0
-            let bytes = blocks << UInt64(superblock.blockSizeLog2)
-            let before = usage[id] ?? (0, 0)
-            usage[id] = (before.inodes + 1, before.bytes + bytes)
-        }
-        return usage
     }
 
     private func writeDirectory(

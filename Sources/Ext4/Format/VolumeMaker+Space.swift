@@ -142,7 +142,11 @@ extension VolumeMaker {
     /// Gives blocks back that were taken for data: whole clusters.
     package func free(_ range: Range<UInt64>) {
         taken.remove(range)
-        gaps.append(range)
+        if range.upperBound == cursor {
+            cursor = range.lowerBound
+        } else {
+            gaps.append(range)
+        }
     }
 
     /// How many blocks of `group` are free.
@@ -152,28 +156,6 @@ extension VolumeMaker {
         let count = blocks.upperBound - blocks.lowerBound
         let used = structures.count(in: blocks) + taken.count(in: blocks)
         return count - min(used, count)
-    }
-
-    /// Takes the next inode.
-    ///
-    /// - Throws: `Ext4Error.noSpace` when there is none.
-    package func takeInode(isDirectory: Bool) throws(Ext4Error) -> InodeNumber {
-        let first = UInt64(superblock.firstInode.rawValue)
-        var number = first
-        if let range = takenInodes.range(atOrBehind: first), range.lowerBound <= first {
-            number = range.upperBound
-        }
-        guard number <= UInt64(superblock.inodesCount) else { throw .noSpace }
-        let inode = InodeNumber(UInt32(number))
-        takeInode(inode, isDirectory: isDirectory)
-        return inode
-    }
-
-    /// Takes an inode of which the number is known.
-    package func takeInode(_ inode: InodeNumber, isDirectory: Bool) {
-        let number = UInt64(inode.rawValue)
-        takenInodes.insert(number..<number + 1)
-        if isDirectory { directories.insert(number..<number + 1) }
     }
 
     // MARK: Inodes
@@ -189,14 +171,16 @@ extension VolumeMaker {
         return (block, slot % superblock.inodesPerBlock)
     }
 
-    /// Writes an inode, with its checksum; each one once. Where numbers follow each other, their
-    /// blocks are written in large pieces.
+    /// Writes an inode, with its checksum; each one once, and none before the size is settled.
+    /// It counts as taken from then on. Where numbers follow each other, their blocks are written
+    /// in large pieces.
     package func setInode(
         _ record: inout InodeRecord, _ inode: InodeNumber
     ) throws(Ext4Error) {
         guard inode.rawValue > 0, inode.rawValue <= superblock.inodesCount, !isGrowing else {
             throw .invalidArgument
         }
+        note(record, inode)
         record.seal(number: inode, superblock: superblock)
         let (block, index) = try place(of: inode)
         var table =
@@ -211,6 +195,29 @@ extension VolumeMaker {
             try writeTable(table.bytes, at: block)
         } else {
             openTables[block] = table
+        }
+    }
+
+    /// Counts an inode.
+    private func note(_ record: InodeRecord, _ inode: InodeNumber) {
+        typealias Layout = InodeRecord.Layout
+        let number = UInt64(inode.rawValue)
+        takenInodes.insert(number..<number + 1)
+        if FileMode(rawValue: record[Layout.mode]).type == .directory {
+            directories.insert(number..<number + 1)
+        }
+        guard !layout.quotas.isEmpty, inode == .root || inode >= superblock.firstInode,
+            inode != own.projectQuota, inode != own.orphanFile
+        else { return }
+        let owners = [
+            UInt32(record[Layout.userIDLow]) | UInt32(record[Layout.userIDHigh]) << 16,
+            UInt32(record[Layout.groupIDLow]) | UInt32(record[Layout.groupIDHigh]) << 16,
+            record[extra: Layout.projectID] ?? 0,
+        ]
+        let bytes = record.blocks512(superblock) << 9
+        for (kind, owner) in owners.enumerated() {
+            let before = usage[kind][owner] ?? (0, 0)
+            usage[kind][owner] = (before.inodes + 1, before.bytes + bytes)
         }
     }
 

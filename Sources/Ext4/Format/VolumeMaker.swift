@@ -34,8 +34,10 @@ package final class VolumeMaker {
     var gaps: [Range<UInt64>] = []
     /// The unit that was looked at last.
     private var lastUnit: (number: UInt32, unit: GroupUnit, clusters: NumberRanges)?
-    /// What root and lost+found of an empty volume take: owners and blocks.
-    var emptyUsage: [(user: UInt32, group: UInt32, blocks: UInt64)] = []
+    /// What each owner uses of the inodes that were set, by user, by group and by project.
+    var usage: [Usage] = [[:], [:], [:]]
+    /// Whether the quota files are made at the end, when all is known that they count.
+    var owesQuota = false
     /// The bytes that were written.
     package var writtenBytes: UInt64 = 0
 
@@ -52,6 +54,7 @@ package final class VolumeMaker {
         var journalSize: UInt64 = 0
         var quotas: [(field: Field<UInt32>, inode: InodeNumber)] = []
         var orphanFile: InodeNumber?
+        var projectQuota: InodeNumber?
         var mmpBlock: UInt64?
     }
 
@@ -66,7 +69,7 @@ package final class VolumeMaker {
         self.isZeroed = isZeroed
         isGrowing = false
         tableQueue = WriteQueue(blockSize: layout.superblock.blockSize)
-        try reserveInodes()
+        reserveInodes()
         guard
             layout.superblock.blocksCount
                 <= device.byteCount >> UInt64(layout.superblock.blockSizeLog2)
@@ -90,7 +93,7 @@ package final class VolumeMaker {
         isGrowing = true
         layout = try VolumeLayout.largest(options, descriptorRoom: descriptorRoom)
         tableQueue = WriteQueue(blockSize: layout.superblock.blockSize)
-        takenInodes.insert(1..<UInt64(layout.superblock.firstInode.rawValue))
+        reserveInodes()
     }
 
     /// The superblock as far as it is known: features, sizes, seeds.
@@ -100,8 +103,24 @@ package final class VolumeMaker {
     /// The time of everything that the volume has of itself.
     package var time: Timestamp { layout.options.time }
 
-    private func reserveInodes() throws(Ext4Error) {
-        takenInodes.insert(1..<UInt64(superblock.firstInode.rawValue))
+    /// The first inode that is nobody's yet: those before it are reserved, lost+found's, and the
+    /// volume's own.
+    package private(set) var firstFreeInode = InodeNumber(0)
+
+    /// Takes the reserved inodes and those of the volume's own files, which come behind
+    /// lost+found's.
+    private func reserveInodes() {
+        let first = superblock.firstInode.rawValue
+        takenInodes.insert(1..<UInt64(first))
+        var next = first + 1
+        func take() -> InodeNumber {
+            takenInodes.insert(UInt64(next)..<UInt64(next) + 1)
+            next += 1
+            return InodeNumber(next - 1)
+        }
+        if layout.quotas.contains(.project) { own.projectQuota = take() }
+        if layout.orphanFileBlocks > 0 { own.orphanFile = take() }
+        firstFreeInode = InodeNumber(next)
     }
 
     /// Takes away what would make another file system, or a RAID, of the device.

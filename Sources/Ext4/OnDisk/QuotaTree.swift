@@ -35,8 +35,8 @@ package enum QuotaTree {
     /// A week, in seconds.
     private static let grace: UInt32 = 604_800
 
-    /// The size of a file with the records of one owner.
-    package static let singleSize = (2 + 3 + 1) * blockSize
+    /// What is kept free for a file of which the owners are not known yet: that is some hundred.
+    package static let roomyFile = 64 * blockSize
 
     /// A record of what an owner uses, without limits.
     package static func record(id: UInt32, inodes: UInt64, bytes used: UInt64) -> [UInt8] {
