@@ -1,8 +1,13 @@
 #define _GNU_SOURCE
 #include "linux_calls.h"
 
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <malloc.h>
 #include <locale.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -63,4 +68,36 @@ void linux_keep_freed_memory(size_t kept, size_t ahead, int arenas)
     mallopt(M_MMAP_THRESHOLD, (int)kept);
     mallopt(M_TOP_PAD, (int)ahead);
     mallopt(M_ARENA_MAX, arenas);
+}
+
+int linux_punch_hole(int fd, long offset, long count) {
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, count);
+}
+
+static int device_range(int fd, unsigned long request, long offset, long count) {
+    uint64_t range[2] = {(uint64_t)offset, (uint64_t)count};
+    return ioctl(fd, request, range);
+}
+
+int linux_zero_device(int fd, long offset, long count) {
+    return device_range(fd, BLKZEROOUT, offset, count);
+}
+
+int linux_discard_device(int fd, long offset, long count) {
+    return device_range(fd, BLKDISCARD, offset, count);
+}
+
+int linux_sector_size(int fd) {
+    int size = 0;
+    return ioctl(fd, BLKSSZGET, &size) == 0 ? size : -1;
+}
+
+int linux_open_unnamed(const char *directory, unsigned int mode) {
+    return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+}
+
+int linux_name_file(int fd, const char *path) {
+    char own[64];
+    snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, own, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }

@@ -21,6 +21,18 @@ ptrdiff_t linux_lgetxattr(const char *path, const char *name, void *value, size_
 long linux_next_data(int fd, long from);
 long linux_next_hole(int fd, long from);
 
+// Makes a range of a file read as zeros, without its blocks.
+int linux_punch_hole(int fd, long offset, long count);
+// Makes a range of a block device read as zeros; gives a range of it back.
+int linux_zero_device(int fd, long offset, long count);
+int linux_discard_device(int fd, long offset, long count);
+// The bytes of a block device's sectors; -1 where that cannot be asked.
+int linux_sector_size(int fd);
+// A file of that directory that has no name, and is gone when it is closed without one.
+int linux_open_unnamed(const char *directory, unsigned int mode);
+// Gives such a file a name; fails where the name is taken.
+int linux_name_file(int fd, const char *path);
+
 // Makes this thread read and write file names as UTF-8, whatever the environment says, until
 // linux_locale_restore is given what this returns.
 void *linux_locale_utf8(void);
