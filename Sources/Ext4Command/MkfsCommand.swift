@@ -92,7 +92,8 @@ struct MkfsCommand: ParsableCommand {
             Interruption.watch()
             let image: NewImage
             do throws(SystemFailure) {
-                image = try NewImage(path: self.image.bytes, byteCount: (asked ?? 0) + extras.offset)
+                image = try NewImage(
+                    path: self.image.bytes, byteCount: (asked ?? 0) + extras.offset)
             } catch {
                 throw CommandFailure("\(error)")
             }

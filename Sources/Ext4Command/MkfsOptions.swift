@@ -39,7 +39,8 @@ struct LengthArgument: ExpressibleByArgument {
 struct MkfsOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("ext2, ext3 or ext4, which it is when nothing is said.", valueName: "type"))
+        help: ArgumentHelp(
+            "ext2, ext3 or ext4, which it is when nothing is said.", valueName: "type"))
     var type: String?
 
     @Option(
@@ -223,6 +224,7 @@ struct MkfsOptions: ParsableArguments {
                 throw FormatProblem("-o is linux, hurd, freebsd or lites")
             }
             options.creatorOS = number
+            if number == 1, type == nil { options.kind = .ext2 }
         }
         switch errors {
         case nil: break

@@ -11,7 +11,8 @@ extension VolumeGeometry {
             }
             return FeatureMask()
         }
-        let foreign = FeatureMask([], [.filetype, .eaInode, .casefold], [.hugeFile, .metadataCsum])
+        let foreign = FeatureMask(
+            [], [.filetype, .eaInode, .casefold], [.hugeFile, .metadataCsum])
         var features = defaults.features
         if isHurd { features.apply(.clear(foreign)) }
         for change in options.features {

@@ -31,9 +31,12 @@ package struct VolumeGeometry: Sendable {
         _ options: FormatOptions, byteCount: UInt64, descriptorRoom: UInt32? = nil
     ) throws(FormatProblem) {
         let usesHurd = options.creatorOS == 1 || options.usage.contains(.hurd)
-        let defaults = FormatDefaults(
-            usesHurd && options.usage.isEmpty ? .ext2 : options.kind,
-            usesHurd ? options.usage + [.hurd] : options.usage, byteCount: byteCount)
+        var usage = options.usage
+        if usesHurd {
+            if usage.isEmpty { usage = [FormatDefaults.usage(byteCount)] }
+            usage.append(.hurd)
+        }
+        let defaults = FormatDefaults(options.kind, usage, byteCount: byteCount)
         self.defaults = defaults
         features = try Self.features(options, defaults, isHurd: usesHurd)
 
@@ -162,6 +165,12 @@ package struct VolumeGeometry: Sendable {
             reservedBlocks = UInt64(share * Double(blockCount) / 100)
         }
         settleBackups(options)
+        // The resize inode has the size of all that its one table could lead to.
+        let perBlock = UInt64(blockSize / 4)
+        let size = (perBlock * perBlock + perBlock + 12) * UInt64(blockSize)
+        if features.compatible.contains(.resizeInode), size > UInt64(Int32.max) {
+            features.readOnlyCompatible.insert(.largeFile)
+        }
     }
 
     /// Fills the tables' blocks with inodes; their number is a multiple of 8, as one byte of a

@@ -46,7 +46,11 @@ extension VolumeMaker {
         if usesExtents {
             runs = try takeFirst(count, from: goal)
             for _ in 0..<builder.nodeCount(of: Self.blockRuns(runs, count)) {
-                guard let block = try takeFirst(1).first?.lowerBound else { throw .noSpace }
+                // The last free block before the file, or the first one behind.
+                let near = max(runs.first?.lowerBound ?? 0, 1) - 1
+                guard let block = try takeFirst(1, from: near).first?.lowerBound else {
+                    throw .noSpace
+                }
                 nodes.append(BlockNumber(block))
             }
         } else {

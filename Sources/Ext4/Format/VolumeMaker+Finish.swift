@@ -82,7 +82,10 @@ extension VolumeMaker {
         descriptor.freeBlocksCount = UInt32(all - min(usedClusters, all))
         totals.freeClusters += UInt64(descriptor.freeBlocksCount)
         totals.structureClusters += wholeClusters(structural, up: true) >> ratio
-        if superblock.hasDescriptorChecksums, !isLast, own == 0, !hasPlaced(in: group, unit) {
+        let hasInodes = takenInodes.count(in: inodes(of: group)) > 0
+        if superblock.hasDescriptorChecksums, !isLast, own == 0, !hasInodes,
+            !hasPlaced(in: group, unit)
+        {
             descriptor.flags.insert(.blockUninit)
             return nil
         }
@@ -102,6 +105,13 @@ extension VolumeMaker {
         return bitmap
     }
 
+    /// The inodes of a group.
+    private func inodes(of group: UInt32) -> Range<UInt64> {
+        let perGroup = UInt64(superblock.inodesPerGroup)
+        let first = UInt64(group) * perGroup + 1
+        return first..<first + perGroup
+    }
+
     /// Whether structures other than the copies of the superblock lie in a group, where they are
     /// not the group's own: the kernel knows of its own ones only.
     private func hasPlaced(in group: UInt32, _ unit: GroupUnit) -> Bool {
@@ -117,8 +127,8 @@ extension VolumeMaker {
         _ group: UInt32, _ descriptor: inout GroupDescriptor, _ totals: inout Totals
     ) -> [UInt8]? {
         let perGroup = UInt64(superblock.inodesPerGroup)
-        let first = UInt64(group) * perGroup + 1
-        let inodes = first..<first + perGroup
+        let inodes = inodes(of: group)
+        let first = inodes.lowerBound
         let used = takenInodes.count(in: inodes)
         descriptor.freeInodesCount = UInt32(perGroup - used)
         descriptor.usedDirectoriesCount = UInt32(directories.count(in: inodes))
@@ -227,16 +237,21 @@ extension VolumeMaker {
 
     private func writeCopies(_ bytes: [UInt8], _ table: [UInt8]) throws(Ext4Error) {
         let beside = tableBlocksBesideCopies
-        var copy = [UInt8](repeating: 0, count: blockSize)
+        let descriptors = Array(table[..<(beside * blockSize)])
+        // A page of a file, and with small blocks one request for both.
+        let isSmall = blockSize <= 4096
+        var copy = [UInt8](repeating: 0, count: isSmall ? blockSize : bytes.count)
         copy.replaceSubrange(0..<bytes.count, with: bytes)
-        copy += table[..<(beside * blockSize)]
+        if isSmall { copy += descriptors }
         for group in 1..<max(superblock.groupCount, 1)
         where superblock.hasSuperblock(GroupNumber(group)) {
             var span = copy.mutableSpan
             var raw = unsafe span.mutableBytes
             var head = raw._mutatingExtracting(0..<Superblock.byteCount)
             seal(&head, group: group)
-            try write(copy, atBlock: layout.blocks(of: group).lowerBound)
+            let start = layout.blocks(of: group).lowerBound
+            try write(copy, atBlock: start)
+            if !isSmall, beside > 0 { try write(descriptors, atBlock: start + 1) }
         }
         guard superblock.incompatible.contains(.metaBg) else { return }
         // Each block of descriptors is in the first, the second and the last group of those that

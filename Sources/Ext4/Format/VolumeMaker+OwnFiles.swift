@@ -56,7 +56,11 @@ extension VolumeMaker {
         where superblock.hasSuperblock(GroupNumber(group)) {
             copies.append(UInt64(group) * perGroup)
         }
-        guard let table = try takeFirst(1).first?.lowerBound else { throw .noSpace }
+        // Behind where the tables of a group on its own would end, as mke2fs has it.
+        let goal =
+            UInt64(superblock.firstDataBlock) + used + reserved + 2
+            + UInt64(superblock.inodeTableBlocks)
+        guard let table = try takeFirst(1, from: goal).first?.lowerBound else { throw .noSpace }
         var double = [UInt8](repeating: 0, count: blockSize)
         var leaves = [UInt8](repeating: 0, count: Int(reserved) * blockSize)
         var span = double.mutableSpan
@@ -91,7 +95,7 @@ extension VolumeMaker {
         let goal =
             if let location = layout.options.journalLocation {
                 location.blocks(ofSize: blockSize)
-            } else if layout.packedStart != nil {
+            } else if layout.packedStart != nil || !usesExtents {
                 UInt64(0)
             } else {
                 try middle()
@@ -243,6 +247,7 @@ extension VolumeMaker {
             if size >= 16 << 10, blocks >= 2 { break }
             blocks += 1
         }
+        if superblock.incompatible.contains(.inlineData) { blocks -= 1 }
         let found = try makeFile(blocks, inode: lost)
         try writeDirectory(root, .root, parent: .root, name: "lost+found", leadsTo: lost, 1)
         try writeDirectory(found, lost, parent: .root, name: nil, leadsTo: lost, blocks)

@@ -160,8 +160,9 @@ package final class VolumeMaker {
         var clusters = NumberRanges()
         for range in blocks.ranges {
             clusters.insert(
-                wholeClusters(range.lowerBound, up: false)..<wholeClusters(
-                    range.upperBound, up: true))
+                wholeClusters(
+                    range.lowerBound, up: false)..<wholeClusters(
+                        range.upperBound, up: true))
         }
         return clusters
     }
