@@ -130,6 +130,9 @@ let package = Package(
             name: "Ext4ResizeTests",
             dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
             swiftSettings: settings),
+        // Volumes that the maker makes. `scripts/compare-mkfs` compares them with mke2fs's.
+        .testTarget(
+            name: "Ext4FormatTests", dependencies: ["Ext4", "Ext4Check"], swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

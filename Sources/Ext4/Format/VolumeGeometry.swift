@@ -144,7 +144,7 @@ package struct VolumeGeometry: Sendable {
                 blockCount = all
                 continue
             }
-            fillTables(perGroupWanted)
+            try fillTables(perGroupWanted)
             try reserveDescriptors(room: room, reserve: reserve)
             let copies = descriptorBlocks + reservedDescriptors
             let usesMeta = features.incompatible.contains(.metaBg)
@@ -175,7 +175,7 @@ package struct VolumeGeometry: Sendable {
 
     /// Fills the tables' blocks with inodes; their number is a multiple of 8, as one byte of a
     /// bitmap stands for 8 of them.
-    private mutating func fillTables(_ wanted: UInt64) {
+    private mutating func fillTables(_ wanted: UInt64) throws(FormatProblem) {
         let (block, size) = (UInt64(blockSize), UInt64(inodeSize))
         var asked = min(wanted, (1 << 16) - block / size)
         // Up or down, and never both: the first volume is too small, the second too large.
@@ -185,6 +185,9 @@ package struct VolumeGeometry: Sendable {
             inodesPerGroup = count
             inodeTableBlocks = Self.ceiling(count * size, block)
             if count * groupCount > UInt64(UInt32.max) {
+                guard asked > 0 else {
+                    throw FormatProblem("the volume has too many groups for its inodes")
+                }
                 asked -= 1
             } else if count * groupCount < 12 {
                 asked += 8
