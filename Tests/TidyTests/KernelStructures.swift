@@ -64,6 +64,16 @@ enum KernelStructures {
         struct ext4_fc_del_range { u32 fc_ino, fc_lblk, fc_len; };
         struct ext4_fc_dentry_info { u32 fc_parent_ino, fc_ino; u8 fc_dname[]; };
         struct ext4_fc_inode { u32 fc_ino; u8 fc_raw_inode[]; };
+        struct v2_disk_dqheader { u32 dqh_magic, dqh_version; };
+        struct v2_disk_dqinfo_behind_header {
+            struct v2_disk_dqheader header;
+            u32 dqi_bgrace, dqi_igrace, dqi_flags, dqi_blocks, dqi_free_blk, dqi_free_entry;
+        };
+        struct v2r1_disk_dqblk {
+            u32 dqb_id, dqb_pad;
+            u64 dqb_ihardlimit, dqb_isoftlimit, dqb_curinodes, dqb_bhardlimit, dqb_bsoftlimit;
+            u64 dqb_curspace, dqb_btime, dqb_itime;
+        };
         struct ext4_xattr_ibody_header { u32 h_magic; };
         struct ext4_acl_header { u32 a_version; };
         struct ext4_acl_entry { u16 e_tag, e_perm; u32 e_id; };

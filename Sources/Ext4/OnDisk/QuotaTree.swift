@@ -8,7 +8,7 @@ package enum QuotaTree {
         package static let version = Field<UInt32>.le(4)  // dqh_version
     }
 
-    package enum Info {  // struct v2_disk_dqinfo, behind the header
+    package enum Info {  // struct v2_disk_dqinfo_behind_header
         package static let blockGrace = Field<UInt32>.le(8)  // dqi_bgrace
         package static let inodeGrace = Field<UInt32>.le(12)  // dqi_igrace
         package static let blocks = Field<UInt32>.le(20)  // dqi_blocks

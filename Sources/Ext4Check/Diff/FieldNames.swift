@@ -77,6 +77,8 @@ extension Superblock {
         NamedField("s_grp_quota_inum", Layout.groupQuotaInode),
         NamedField("s_overhead_clusters", Layout.overheadClusters),
         NamedField("s_backup_bgs", Layout.backupGroups),
+        NamedField("s_encrypt_algos[0]", Layout.contentsCipher),
+        NamedField("s_encrypt_algos[1]", Layout.namesCipher),
         NamedField("s_lpf_ino", Layout.lostAndFoundInode),
         NamedField("s_prj_quota_inum", Layout.projectQuotaInode),
         NamedField("s_checksum_seed", Layout.checksumSeed, .hexadecimal),
