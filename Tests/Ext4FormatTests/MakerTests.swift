@@ -50,7 +50,7 @@ private final class OrderedDevice: BlockDevice {
         (.ext4, "inline_data,metadata_csum_seed"), (.ext4, "sparse_super2"), (.ext2, "none"),
     ])
     func volumesAreSound(_ kind: FormatOptions.Kind, _ features: String) throws {
-        let device = MemoryDevice([UInt8](repeating: 0, count: 10 << 20))
+        let device = MemoryDevice([UInt8](repeating: 0, count: 4 << 20))
         try make(try someOptions(kind, features), on: device)
         #expect(try findings(device) == [])
         let volume = try Volume.open(device)
@@ -62,7 +62,7 @@ private final class OrderedDevice: BlockDevice {
     /// A device with something else on it, of which nothing may be left where it would be read.
     @Test(arguments: [true, false])
     func usedDevicesAreCleared(_ isLazy: Bool) throws {
-        let device = MemoryDevice([UInt8](repeating: 0xA5, count: 6 << 20))
+        let device = MemoryDevice([UInt8](repeating: 0xA5, count: 3 << 20))
         var options = try someOptions()
         options.leavesInodeTables = isLazy
         try make(options, on: device, isZeroed: false)
@@ -76,7 +76,8 @@ private final class OrderedDevice: BlockDevice {
         let other = MemoryDevice([UInt8](repeating: 0, count: 4 << 20))
         try make(try someOptions(), on: one)
         try make(try someOptions(), on: other)
-        #expect(one.bytes == other.bytes)
+        let isSame = one.bytes == other.bytes
+        #expect(isSame)
     }
 
     /// Cut off before its last request, it is no volume.
@@ -100,7 +101,7 @@ private final class OrderedDevice: BlockDevice {
     /// The size comes last: what was written lies before the tables, and the volume ends soon.
     @Test(arguments: ["", "^has_journal,orphan_file,^orphan_file", "bigalloc,^has_journal"])
     func growingVolumesAreSound(_ features: String) throws {
-        let device = MemoryDevice([UInt8](repeating: 0, count: 40 << 20))
+        let device = MemoryDevice([UInt8](repeating: 0, count: 20 << 20))
         var options = try someOptions(.ext4, features)
         options.blockSize = 1024
         let maker = try VolumeMaker(growingOn: device, options, descriptorRoom: 16)
@@ -110,11 +111,12 @@ private final class OrderedDevice: BlockDevice {
         let total = runs.reduce(0) { $0 + UInt64($1.count) }
         #expect(total >= 9000)
         for run in runs { maker.free(run) }
-        try maker.settle(inodeCount: 100, freeBlocks: 64)
+        try maker.settle(inodeCount: 100, freeBlocks: 128)
         try maker.makeEmptyRoot()
         try maker.makeOwnFiles(hasContents: true)
         try maker.finish()
         #expect(try findings(device) == [])
+        // Root and lost+found took some of what was to be left.
         let superblock = try Volume.open(device).superblock
         #expect(superblock.freeBlocksCount >= 64)
         #expect(superblock.inodesCount >= 100)

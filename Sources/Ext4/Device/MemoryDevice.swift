@@ -37,7 +37,9 @@ public final class MemoryDevice: BlockDevice {
         try checkBounds(.write, at: byteOffset, count: bytes.byteCount)
         let start = Int(byteOffset)
         contents.withLock { contents in
-            for i in 0..<bytes.byteCount { contents[start + i] = bytes.byte(at: i) }
+            var span = contents.mutableSpan
+            var raw = unsafe span.mutableBytes
+            raw.store(bytes, at: start)
         }
     }
 

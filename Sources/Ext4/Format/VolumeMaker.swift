@@ -233,7 +233,7 @@ package final class VolumeMaker {
         _ freeBlocks: UInt64
     ) throws(FormatProblem) -> Attempt {
         // Small volumes are no error yet: they grow.
-        let layout: VolumeLayout
+        var layout: VolumeLayout
         var options = options
         if let wanted = options.inodeCount {
             let bytes = count << UInt64(superblock.blockSizeLog2)
@@ -242,9 +242,16 @@ package final class VolumeMaker {
             options.inodeCount = max(wanted, 12)
         }
         do throws(FormatProblem) {
+            let byteCount = count << UInt64(superblock.blockSizeLog2)
             layout = try VolumeLayout(
-                options, byteCount: count << UInt64(superblock.blockSizeLog2),
-                descriptorRoom: room, packedStart: packedStart)
+                options, byteCount: byteCount, descriptorRoom: room, packedStart: packedStart)
+            // Inodes of a group are a multiple of 8, rounded down.
+            let wanted = options.inodeCount ?? 0
+            if UInt64(layout.superblock.inodesCount) < wanted {
+                options.inodeCount = wanted + 8 * UInt64(layout.superblock.groupCount)
+                layout = try VolumeLayout(
+                    options, byteCount: byteCount, descriptorRoom: room, packedStart: packedStart)
+            }
         } catch {
             if count < 1 << 20 { return .lacks(16) }
             throw error
