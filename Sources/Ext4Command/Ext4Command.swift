@@ -54,6 +54,13 @@ struct Ext4Command: ParsableCommand {
             if let message = failure.message { Complaint.write(message) }
             Glibc.exit(failure.status)
         } catch {
+            // What mke2fs has for every failure.
+            if arguments.first == MkfsCommand._commandName,
+                exitCode(for: error) == .validationFailure
+            {
+                Complaint.write(message(for: error))
+                Glibc.exit(EXIT_FAILURE)
+            }
             // What fsck(8) calls for: a boot script tells misuse from damage by it.
             if arguments.first == FsckCommand._commandName,
                 exitCode(for: error) == .validationFailure
