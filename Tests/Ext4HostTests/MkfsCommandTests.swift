@@ -44,7 +44,7 @@ struct MkfsCommandTests {
     @Test func nothingIsLeftOfWhatIsRefused() throws {
         for arguments in [
             ["-b", "3000"], ["-I", "64"], ["-O", "nonsense"], ["-E", "nonsense"], ["-T", "all"],
-            ["-J", "size=1"], ["-J", "device=/dev/null"], ["-m", "51"], ["-N", "99999999"],
+            ["-J", "size=999"], ["-J", "device=/dev/null"], ["-m", "51"], ["-N", "99999999"],
             ["-U", "no-uuid"], ["-e", "explode"], ["-o", "plan9"], ["-t", "ext5"],
             ["-L", "a label of over sixteen bytes"], ["-C", "65536"], ["-E", "root_owner=me"],
         ] {
