@@ -14,15 +14,34 @@ struct BackupCopies {
             .filter { $0.rawValue > 0 && superblock.hasSuperblock($0) }
         let total = UInt64(groups.count) &+ 1
         var done: UInt64 = 0
+        try writeMetaGroups()
         for group in groups {
             try writeSuperblock(primary, to: group)
             try writeTable(to: group)
             done &+= 1
             progress(done, total)
         }
-        try writeMetaGroups()
         try device.flush()
         progress(total, total)
+    }
+
+    /// Whether the copies may be those of a volume of another size, because writing them was cut
+    /// off: the last of them is written last.
+    var mayBeOutOfDate: Bool {
+        var group = superblock.groupCount
+        while group > 1 {
+            group &-= 1
+            let number = GroupNumber(group)
+            guard superblock.hasSuperblock(number) else { continue }
+            guard
+                let bytes = try? device.read(
+                    at: byteOffset(superblock.firstBlock(of: number)),
+                    count: Superblock.byteCount),
+                let copy = try? unsafe Superblock(parsing: bytes.span.bytes)
+            else { return true }
+            return copy.blocksCount != superblock.blocksCount
+        }
+        return superblock.incompatible.contains(.metaBg)
     }
 
     private func byteOffset(_ block: BlockNumber) -> UInt64 {

@@ -86,6 +86,18 @@ struct ResizeInode {
         }
     }
 
+    /// Makes `block`, which has a copy of it, the table.
+    func setTable(
+        _ block: BlockNumber, in handle: inout Handle, _ writing: Writing
+    ) throws(Ext4Error) {
+        try writing.blocks.free(
+            BlockRange(start: table, count: 1), isMetadata: true, in: &handle)
+        let field = Field<UInt32>.le(InodeRecord.Layout.block.lowerBound &+ 4 &* Self.slot)
+        try volume.update(inode, in: &handle) {
+            $0[field] = UInt32(truncatingIfNeeded: block.rawValue)
+        }
+    }
+
     /// Frees the inode, of a volume that needs it no more.
     func free(in handle: inout Handle, _ writing: Writing) throws(Ext4Error) {
         try writing.blocks.free(

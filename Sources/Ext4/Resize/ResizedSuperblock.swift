@@ -123,14 +123,28 @@ extension Superblock {
     func usableBlocks(_ blocks: UInt64) -> UInt64 {
         let first = UInt64(firstDataBlock)
         guard blocks > first else { return blocks }
-        let rest = (blocks &- first) % UInt64(blocksPerGroup)
-        let group = (blocks &- first) / UInt64(blocksPerGroup)
-        guard rest > 0, group > 0, group <= UInt64(UInt32.max) else { return blocks }
+        let groups = (blocks &- first &- 1) / UInt64(blocksPerGroup) &+ 1
+        guard groups > 1, groups <= UInt64(UInt32.max) else { return blocks }
+        return blocks < leastBlocks(ofGroups: groups) ? end(ofGroups: groups &- 1) : blocks
+    }
+
+    /// The first size from `blocks` on that the volume can use the whole of.
+    func nextUsableBlocks(_ blocks: UInt64) -> UInt64 {
+        let first = UInt64(firstDataBlock)
+        guard blocks > first else { return blocks }
+        let groups = (blocks &- first &- 1) / UInt64(blocksPerGroup) &+ 1
+        guard groups > 1, groups <= UInt64(UInt32.max) else { return blocks }
+        return max(blocks, leastBlocks(ofGroups: groups))
+    }
+
+    /// The fewest blocks of a volume with so many groups.
+    func leastBlocks(ofGroups groups: UInt64) -> UInt64 {
+        guard groups > 1 else { return 0 }
         var needed = 2 &+ UInt64(inodeTableBlocks) &+ 50
-        if hasSuperblock(GroupNumber(UInt32(group))) {
+        if hasSuperblock(GroupNumber(UInt32(clamping: groups &- 1))) {
             needed &+= 1 &+ UInt64(descriptorBlockCount) &+ UInt64(reservedDescriptorBlocks)
         }
         if incompatible.contains(.metaBg) { needed &+= 1 }
-        return rest < needed ? blocks &- rest : blocks
+        return min(end(ofGroups: groups &- 1) &+ needed, end(ofGroups: groups))
     }
 }

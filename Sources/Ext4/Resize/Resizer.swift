@@ -19,9 +19,21 @@ public enum Resizer {
         let goal = old.usableBlocks(blocks)
         var report = ResizeReport(
             oldBlocks: old.blocksCount, newBlocks: old.blocksCount, blockSize: old.blockSize)
-        guard goal != old.blocksCount else { return report }
+        guard goal != old.blocksCount else {
+            try finish(device, options)
+            return report
+        }
         guard goal > old.blocksCount else {
-            throw .refused("the volume cannot be made smaller yet")
+            var shrink = try VolumeShrink(device, old, to: goal, isMinimum: isMinimum, options)
+            var failure: ResizeFailure?
+            do throws(ResizeFailure) {
+                try shrink.run(&report)
+            } catch {
+                failure = error
+            }
+            if report.newBlocks != old.blocksCount { try writeBackups(on: device, options) }
+            if let failure { throw failure }
+            return report
         }
         try grow(device, old, to: goal, options, &report)
         return report
@@ -31,7 +43,11 @@ public enum Resizer {
     public static func minimumBlocks(
         of device: any BlockDevice, options: ResizeOptions = .init()
     ) throws(ResizeFailure) -> UInt64 {
-        throw .refused("the volume cannot be made smaller yet")
+        var reading = options.openOptions
+        reading.access = .readOnly
+        return try ResizeFailure.wrap { () throws(Ext4Error) in
+            try MinimumSize(Volume.open(device, options: reading)).blocks()
+        }
     }
 
     /// The superblock of a volume that may be resized.
@@ -52,6 +68,20 @@ public enum Resizer {
             throw .refused("the volume was not unmounted cleanly; run ext4 fsck -fy on it first")
         }
         return superblock
+    }
+
+    /// Ends what a resize to the size that the volume has by now did not come to.
+    private static func finish(
+        _ device: any BlockDevice, _ options: ResizeOptions
+    ) throws(ResizeFailure) {
+        guard !device.isReadOnly else { return }
+        let isOutOfDate = try ResizeFailure.wrap { () throws(Ext4Error) -> Bool in
+            let volume = try Volume.open(device, options: options.openOptions)
+            let copies = BackupCopies(device: device, superblock: volume.superblock)
+            try volume.close()
+            return copies.mayBeOutOfDate
+        }
+        if isOutOfDate { try writeBackups(on: device, options) }
     }
 
     // MARK: Growing

@@ -1,0 +1,52 @@
+import Ext4
+import Ext4Verify
+import Testing
+
+/// Volumes that become smaller: sound, and with all that they held.
+@Suite struct ShrinkTests {
+    static let kinds: [(options: String, megabytes: Int, size: UInt64)] = [
+        ("-t ext4 -b 1024 -g 4096", 32, 16),
+        ("-t ext2 -b 1024 -g 4096", 32, 16),
+        ("-t ext4 -b 1024 -g 4096 -O ^resize_inode,^flex_bg", 32, 16),
+        ("-t ext4 -b 1024 -g 4096 -O meta_bg,^resize_inode", 32, 16),
+        ("-t ext4 -b 1024 -g 4096 -O sparse_super2,^metadata_csum", 32, 16),
+        ("-t ext4 -b 1024 -g 4096 -O orphan_file,inline_data", 32, 16),
+        ("-t ext4 -b 4096 -O ^has_journal", 200, 80),
+    ]
+
+    @Test(arguments: kinds.indices)
+    func aVolumeShrinks(kind: Int) throws {
+        let (options, megabytes, size) = Self.kinds[kind]
+        let volume = try TestVolume(options, megabytes: megabytes)
+        try volume.fill(files: 200, ballast: megabytes / 2)
+        let before = try volume.manifest()
+        let report = try volume.resize(to: size << 20)
+        #expect(report.newBlocks < report.oldBlocks)
+        #expect(report.movedBlocks > 0)
+        #expect(try volume.complaint() == nil, "\(options)")
+        let smallest = try volume.resize(to: 0, isMinimum: true)
+        #expect(smallest.newBlocks <= report.newBlocks)
+        #expect(try volume.complaint() == nil, "\(options), smallest")
+        let comparison = TreeComparison(
+            expected: before, found: try volume.manifest(),
+            aspects: [.tree, .times, .entryTypes])
+        #expect(comparison.differences.isEmpty, "\(options)")
+        // There is a way back.
+        try volume.resize(to: UInt64(megabytes) << 20)
+        #expect(try volume.complaint() == nil, "\(options), as it was")
+    }
+
+    /// Nothing is done where what the volume holds would not fit.
+    @Test func tooSmallIsRefused() throws {
+        let volume = try TestVolume("-t ext4 -b 1024 -g 4096", megabytes: 24)
+        try volume.fill(files: 200)
+        do {
+            let device = try volume.open()
+            let least = try Resizer.minimumBlocks(of: device)
+            #expect(throws: ResizeFailure.self) {
+                try Resizer.resize(device, to: least - 1)
+            }
+        }
+        #expect(try volume.complaint() == nil)
+    }
+}
