@@ -132,7 +132,9 @@ final class TestVolume {
         let report = try Check.run(FileDevice(path: path)).report
         let findings = report.findings.filter { $0.rule.severity == .error }
         guard findings.isEmpty else { return "\(findings.prefix(5))" }
-        return withCopies && report.findings.contains { $0.rule == .superblockBackup }
-            ? "a copy of the superblock is out of date" : nil
+        let copies = report.findings.filter {
+            $0.rule == .superblockBackup || $0.rule == .groupBackup
+        }
+        return withCopies && !copies.isEmpty ? "copies are out of date: \(copies.prefix(3))" : nil
     }
 }

@@ -20,6 +20,19 @@ extension Superblock {
         return min(own + descriptorBlocks, blockCount(of: group))
     }
 
+    /// The groups but the first that have copies of those descriptors which follow the superblock:
+    /// with meta_bg, from `s_first_meta_bg` on, groups have a copy of the superblock alone.
+    package var groupsWithTableCopies: [GroupNumber] {
+        guard groupCount > 1 else { return [] }
+        var end = groupCount
+        if incompatible.contains(.metaBg) {
+            let first = firstMetaGroup.multipliedReportingOverflow(by: descriptorsPerBlock)
+            if !first.overflow { end = min(end, first.partialValue) }
+        }
+        guard end > 1 else { return [] }
+        return (1..<end).map { GroupNumber($0) }.filter { hasSuperblock($0) }
+    }
+
     /// Where block `index` of the descriptor table is, of the copy that `source` has; 0 for the
     /// primary one.
     ///

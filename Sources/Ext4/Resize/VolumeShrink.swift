@@ -85,7 +85,7 @@ struct VolumeShrink {
     private mutating func emptyStage(
         isLast: Bool, _ report: inout ResizeReport
     ) throws(ResizeFailure) -> Bool {
-        var more: UInt64 = 4
+        var tries: UInt64 = 0
         while stage < old.blocksCount {
             do throws(Ext4Error) {
                 guard try empty(&report) else {
@@ -96,8 +96,8 @@ struct VolumeShrink {
             } catch {
                 guard error == .noSpace, isMinimum || !isLast else { throw words(for: error) }
                 // What is moved by now stays where it is.
-                stage = old.nextUsableBlocks(stage &+ more)
-                more &*= 2
+                tries &+= 1
+                stage = old.nextUsableBlocks(stage &+ (tries <= 8 ? 1 : 1 &<< (tries &- 8)))
             }
         }
         return true

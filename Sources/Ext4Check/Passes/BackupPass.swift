@@ -86,6 +86,7 @@ struct BackupPass {
     private func checkDescriptors() throws(Ext4Error) {
         let perBlock = superblock.descriptorsPerBlock
         let hasMetaGroups = superblock.incompatible.contains(.metaBg)
+        let copies = superblock.groupsWithTableCopies
         for index in 0...(superblock.groupCount - 1) / perBlock {
             if hasMetaGroups, index >= superblock.firstMetaGroup {
                 for slot in [1, perBlock - 1] {
@@ -95,10 +96,7 @@ struct BackupPass {
                 }
                 continue
             }
-            for number in 1..<superblock.groupCount
-            where superblock.hasSuperblock(GroupNumber(number)) {
-                try check(copyOf: index, in: GroupNumber(number), isMeta: false)
-            }
+            for group in copies { try check(copyOf: index, in: group, isMeta: false) }
         }
     }
 

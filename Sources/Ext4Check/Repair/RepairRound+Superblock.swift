@@ -169,9 +169,9 @@ extension RepairRound {
                     + (superblock.hasSuperblock(group) ? 1 : 0)
             }
         }
-        return (1..<max(superblock.groupCount, 1)).filter {
-            superblock.hasSuperblock(GroupNumber($0))
-        }.map { superblock.firstBlock(of: GroupNumber($0)).rawValue + 1 + UInt64(index) }
+        return superblock.groupsWithTableCopies.map {
+            superblock.firstBlock(of: $0).rawValue + 1 + UInt64(index)
+        }
     }
 
     // MARK: Descriptors
