@@ -108,7 +108,7 @@ struct ResizeCommand: ParsableCommand {
         if !force { try work.check() }
         let report = try work.resize(to: blocks, from: superblock, isMinimum: minimum)
         ProgressLine.clear()
-        try output.write(text(of: report))
+        if json || !report.isCancelled { try output.write(text(of: report)) }
         try output.flush()
         if let signal = Interruption.signal {
             throw CommandFailure(

@@ -36,7 +36,7 @@ import Testing
     ]
 
     /// How many places a resize is cut off at.
-    static let cuts = 24
+    static let cuts = ProcessInfo.processInfo.environment["RESIZE_CUTS"].flatMap { Int($0) } ?? 6
 
     @Test(arguments: kinds)
     func aCutLosesNothing(kind: Kind) throws {
@@ -107,8 +107,11 @@ import Testing
                 expected: before, found: try volume.manifest(),
                 aspects: [.tree, .times, .entryTypes]
             ).differences.filter {
-                // Copies of inodes that had no names yet, where no journal keeps them together.
-                kind.isAlwaysSound || !$0.path.hasPrefix("/lost+found")
+                // Where no journal keeps them together, an inode that was on its way to another
+                // number becomes two files with the same contents.
+                kind.isAlwaysSound
+                    || !$0.path.hasPrefix("/lost+found") && $0.field != "hard link"
+                        && $0.field != "link count"
             }
             return found.isEmpty ? nil : "\(found.prefix(5))"
         }

@@ -9,14 +9,11 @@ import Testing
         ("-t ext4 -b 1024", 24, [30, 900]),
         ("-t ext4 -b 1024 -g 1024 -J size=1", 12, [60]),
         ("-t ext2 -b 1024", 12, [40, 900]),
-        ("-t ext3 -b 1024", 24, [300]),
         ("-t ext4 -b 1024 -O meta_bg,^resize_inode", 24, [100, 900]),
         ("-t ext4 -b 1024 -O ^resize_inode", 24, [100, 900]),
         ("-t ext4 -b 1024 -E resize=100000", 24, [900]),
         ("-t ext4 -b 1024 -O ^has_journal", 24, [100, 900]),
-        ("-t ext4 -b 1024 -O ^metadata_csum,^uninit_bg", 24, [100]),
         ("-t ext4 -b 1024 -O ^metadata_csum,uninit_bg", 24, [100]),
-        ("-t ext4 -b 65536", 256, [600]),
     ]
 
     @Test(arguments: kinds.indices)

@@ -6,7 +6,6 @@ import Testing
 @Suite struct ShrinkTests {
     static let kinds: [(options: String, megabytes: Int, size: UInt64)] = [
         ("-t ext4 -b 1024 -g 4096", 32, 16),
-        ("-t ext2 -b 1024 -g 4096", 32, 16),
         ("-t ext4 -b 1024 -g 4096 -O ^resize_inode,^flex_bg", 32, 16),
         ("-t ext4 -b 1024 -g 4096 -O meta_bg,^resize_inode", 32, 16),
         ("-t ext4 -b 1024 -g 4096 -O sparse_super2,^metadata_csum", 32, 16),
@@ -18,7 +17,7 @@ import Testing
     func aVolumeShrinks(kind: Int) throws {
         let (options, megabytes, size) = Self.kinds[kind]
         let volume = try TestVolume(options, megabytes: megabytes)
-        try volume.fill(files: 200, ballast: megabytes / 2)
+        try volume.fill(files: 120, ballast: megabytes / 2)
         let before = try volume.manifest()
         let report = try volume.resize(to: size << 20)
         #expect(report.newBlocks < report.oldBlocks)

@@ -7,41 +7,48 @@ struct BackupCopies {
     /// Blocks of descriptors that are copied in one request.
     private static let chunk: UInt32 = 256
 
-    /// Writes all of them.
+    /// The groups with a copy of the superblock.
+    private var groups: [GroupNumber] {
+        guard superblock.groupCount > 1 else { return [] }
+        return (1..<superblock.groupCount).map { GroupNumber($0) }
+            .filter { superblock.hasSuperblock($0) }
+    }
+
+    /// Writes all of them: first the descriptors, so that a superblock with the volume's size tells
+    /// that everything is there.
     func write(_ progress: (_ done: UInt64, _ total: UInt64) -> Void) throws(Ext4Error) {
         let primary = try device.read(at: Superblock.byteOffset, count: Superblock.byteCount)
-        let groups = (0..<superblock.groupCount).lazy.map { GroupNumber($0) }
-            .filter { $0.rawValue > 0 && superblock.hasSuperblock($0) }
-        let total = UInt64(groups.count) &+ 1
+        let groups = groups
+        let copies = superblock.groupsWithTableCopies
+        let total = UInt64(copies.count) &+ 1
         var done: UInt64 = 0
         try writeMetaGroups()
-        for group in groups {
-            try writeSuperblock(primary, to: group)
+        for group in copies {
             try writeTable(to: group)
             done &+= 1
             progress(done, total)
         }
         try device.flush()
+        for group in groups { try writeSuperblock(primary, to: group) }
+        try device.flush()
         progress(total, total)
     }
 
     /// Whether the copies may be those of a volume of another size, because writing them was cut
-    /// off: the last of them is written last.
+    /// off.
     var mayBeOutOfDate: Bool {
-        var group = superblock.groupCount
-        while group > 1 {
-            group &-= 1
-            let number = GroupNumber(group)
-            guard superblock.hasSuperblock(number) else { continue }
+        let groups = groups
+        for group in groups {
             guard
                 let bytes = try? device.read(
-                    at: byteOffset(superblock.firstBlock(of: number)),
+                    at: byteOffset(superblock.firstBlock(of: group)),
                     count: Superblock.byteCount),
-                let copy = try? unsafe Superblock(parsing: bytes.span.bytes)
+                let copy = try? unsafe Superblock(parsing: bytes.span.bytes),
+                copy.blocksCount == superblock.blocksCount
             else { return true }
-            return copy.blocksCount != superblock.blocksCount
         }
-        return superblock.incompatible.contains(.metaBg)
+        // Without a superblock that tells, nothing is known of meta groups.
+        return groups.isEmpty && superblock.incompatible.contains(.metaBg)
     }
 
     private func byteOffset(_ block: BlockNumber) -> UInt64 {
@@ -69,8 +76,6 @@ struct BackupCopies {
     private func writeTable(to group: GroupNumber) throws(Ext4Error) {
         var count = superblock.descriptorBlockCount
         if superblock.incompatible.contains(.metaBg) {
-            guard group.rawValue / superblock.descriptorsPerBlock < superblock.firstMetaGroup
-            else { return }
             count = min(count, superblock.firstMetaGroup)
         }
         var index: UInt32 = 0
