@@ -133,6 +133,11 @@ let package = Package(
         // Volumes that the maker makes. `scripts/compare-mkfs` compares them with mke2fs's.
         .testTarget(
             name: "Ext4FormatTests", dependencies: ["Ext4", "Ext4Check"], swiftSettings: settings),
+        // Volumes whose features and checksums change. Needs e2fsprogs.
+        .testTarget(
+            name: "Ext4TuneTests",
+            dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
+            swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

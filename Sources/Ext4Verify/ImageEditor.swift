@@ -135,16 +135,10 @@ package struct ImageEditor {
         raw(try start(ofInode: number), superblock.inodeSize) { record in
             change(&record)
             guard seals, superblock.hasMetadataChecksums else { return }
-            typealias Layout = InodeRecord.Layout
-            let hasHigh =
-                record.bytes.count > InodeRecord.goodOldSize
-                && Int(record[Layout.extraSize]) + InodeRecord.goodOldSize
-                    >= Layout.checksumHigh.end
-            let checksum = unsafe InodeRecord.checksum(
-                of: record.bytes.span.bytes, number: InodeNumber(number), hasHighHalf: hasHigh,
-                seed: superblock.checksumSeed)
-            record[Layout.checksumLow] = UInt16(truncatingIfNeeded: checksum)
-            if hasHigh { record[Layout.checksumHigh] = UInt16(truncatingIfNeeded: checksum >> 16) }
+            var span = record.bytes.mutableSpan
+            var raw = unsafe span.mutableBytes
+            InodeRecord.seal(
+                &raw, number: InodeNumber(number), seed: superblock.checksumSeed)
         }
     }
 

@@ -99,18 +99,9 @@ struct ChecksumSeal {
 
     private func seal(_ bytes: inout [UInt8], ofInode number: InodeNumber) {
         guard superblock.hasMetadataChecksums else { return }
-        typealias Layout = InodeRecord.Layout
-        let hasHigh =
-            bytes.count > InodeRecord.goodOldSize
-            && Int(Self.get(bytes, Layout.extraSize)) + InodeRecord.goodOldSize
-                >= Layout.checksumHigh.end
-        let checksum = unsafe InodeRecord.checksum(
-            of: bytes.span.bytes, number: number, hasHighHalf: hasHigh,
-            seed: superblock.checksumSeed)
-        Self.set(&bytes, Layout.checksumLow, UInt16(truncatingIfNeeded: checksum))
-        if hasHigh {
-            Self.set(&bytes, Layout.checksumHigh, UInt16(truncatingIfNeeded: checksum >> 16))
-        }
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        InodeRecord.seal(&raw, number: number, seed: superblock.checksumSeed)
     }
 
     // MARK: What inodes lead to

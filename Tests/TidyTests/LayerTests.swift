@@ -5,6 +5,7 @@ import Testing
 let engineLayers = [
     "Primitives", "OnDisk", "Device", "Cache", "Journal", "Allocation", "Mapping", "Directory",
     "Attributes", "Inodes", "Volume", "Format", "Resize",
+    "Tune",
 ]
 
 /// The names of the types that a file declares at top level.

@@ -98,4 +98,16 @@ extension HTreeNode {
         Self.setBlock(block, 0, from: entries, in: &bytes)
         bytes[RootLayout.indirectLevels.at(Self.rootBase)] &+= 1
     }
+
+    /// Gives a node the limit that blocks of `format` have, when its entries stay below that, and
+    /// zeros in the place of what follows.
+    ///
+    /// - Returns: whether they do; when not, nothing has changed.
+    package func setLimit(in bytes: inout MutableRawSpan, format: DirectoryFormat) -> Bool {
+        let capacity = Self.capacity(from: entries, format)
+        guard count <= capacity else { return false }
+        bytes[CountLayout.limit.at(entries)] = UInt16(truncatingIfNeeded: capacity)
+        bytes.clear(entries &+ min(limit, capacity) &* Self.entrySize..<bytes.byteCount)
+        return true
+    }
 }

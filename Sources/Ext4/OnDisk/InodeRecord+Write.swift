@@ -17,14 +17,35 @@ extension InodeRecord {
     /// The record without its checksum's mismatch: with the checksum that its bytes call for.
     package mutating func seal(number: InodeNumber, superblock: Superblock) {
         guard superblock.hasMetadataChecksums else { return }
-        let hasHigh = extraSize >= Layout.checksumHigh.end - Self.goodOldSize
         let seed = superblock.checksumSeed
-        withMutableBytes { bytes in
-            let value = Self.checksum(
-                of: bytes.bytes, number: number, hasHighHalf: hasHigh, seed: seed)
-            bytes[Layout.checksumLow] = UInt16(truncatingIfNeeded: value)
-            if hasHigh { bytes[Layout.checksumHigh] = UInt16(truncatingIfNeeded: value >> 16) }
-        }
+        withMutableBytes { Self.seal(&$0, number: number, seed: seed) }
+    }
+
+    /// Puts the checksum into an inode's bytes; zeros in its place without a `seed`.
+    package static func seal(_ bytes: inout MutableRawSpan, number: InodeNumber, seed: UInt32?) {
+        let hasHigh = hasHighHalf(bytes.bytes)
+        let value =
+            seed.map {
+                checksum(of: bytes.bytes, number: number, hasHighHalf: hasHigh, seed: $0)
+            } ?? 0
+        bytes[Layout.checksumLow] = UInt16(truncatingIfNeeded: value)
+        if hasHigh { bytes[Layout.checksumHigh] = UInt16(truncatingIfNeeded: value >> 16) }
+    }
+
+    /// Whether an inode's bytes have the checksum that they call for; zeros in its place without a
+    /// `seed`.
+    package static func isSealed(_ bytes: RawSpan, number: InodeNumber, seed: UInt32?) -> Bool {
+        let hasHigh = hasHighHalf(bytes)
+        let value =
+            seed.map { checksum(of: bytes, number: number, hasHighHalf: hasHigh, seed: $0) } ?? 0
+        return bytes[Layout.checksumLow] == UInt16(truncatingIfNeeded: value)
+            && (!hasHigh || bytes[Layout.checksumHigh] == UInt16(truncatingIfNeeded: value >> 16))
+    }
+
+    /// Whether an inode's fixed fields reach over the high half of its checksum.
+    private static func hasHighHalf(_ bytes: RawSpan) -> Bool {
+        bytes.byteCount > goodOldSize
+            && Int(bytes[Layout.extraSize]) >= Layout.checksumHigh.end &- goodOldSize
     }
 
     /// Whether there are attributes in the inode itself.
