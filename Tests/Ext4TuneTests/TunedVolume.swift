@@ -51,10 +51,23 @@ final class TunedVolume {
     var path: String { "\(folder.path)/image" }
 
     /// Makes a volume with what `script` puts into the folder `$1`.
-    init(_ options: String, megabytes: Int = 32, contents script: String = ":") throws {
+    init(
+        _ options: String, megabytes: Int = 32, contents script: String = ":", pieces: Int = 0
+    ) throws {
         folder = try ScratchFolder()
         let tree = "\(folder.path)/tree"
         try shell("mkdir $1; \(script)", tree)
+        if pieces > 0 {
+            // A file with holes: an extent a piece.
+            let path = "\(tree)/sparse"
+            _ = FileManager.default.createFile(atPath: path, contents: nil)
+            let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+            for piece in 0..<pieces {
+                try file.seek(toOffset: UInt64(piece) * 8192)
+                try file.write(contentsOf: [0x78])
+            }
+            try file.close()
+        }
         try shell(
             "truncate -s \(megabytes)M $1; mke2fs -q -F -N 4096 \(options) -d $2 $1; rm -r $2",
             path, tree)
@@ -73,11 +86,7 @@ final class TunedVolume {
                 i=0; while [ $i -lt 60 ]; do echo $i > $1/some/file$i; i=$((i+1)); done
                 ln -s here $1/short; ln -s $(printf '%0200d' 7) $1/long
                 ln $1/some/file1 $1/some/other
-                i=0; while [ $i -lt 500 ]; do
-                    printf x | dd of=$1/sparse bs=1 seek=$((i*8192)) conv=notrunc status=none
-                    i=$((i+1))
-                done
-                """)
+                """, pieces: 400)
         // Half of an attribute's value is more than an inode has room for.
         let value = String(repeating: "v", count: 600)
         try shell(
