@@ -73,7 +73,8 @@ struct MinimumSize {
                 UInt64(old.firstDataBlock) &+ contents &+ structures &+ held,
                 structuresEnd[Int(groups) &- 1], old.leastBlocks(ofGroups: groups))
             if needed <= end { return needed }
-            groups &+= 1
+            // With more groups no less is needed.
+            groups = (needed &- UInt64(old.firstDataBlock) &+ perGroup &- 1) / perGroup
         }
         let needed = max(
             old.blocksCount &- freeBlocks, old.leastBlocks(ofGroups: groups),

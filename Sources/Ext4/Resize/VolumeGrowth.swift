@@ -120,9 +120,9 @@ struct VolumeGrowth {
                 let bitmap = inodeBitmap()
                 try unsafe device.write(bitmap.span.bytes, at: byteOffset(group.inodeBitmap))
                 if !isZero(group.inodeTable) {
-                    try clear(
-                        BlockRange(start: group.inodeTable, count: UInt64(new.inodeTableBlocks)),
-                        on: device)
+                    try device.writeZeros(
+                        at: byteOffset(group.inodeTable),
+                        count: UInt64(new.inodeTableBlocks) << UInt64(new.blockSizeLog2))
                 }
             }
             done &+= 1
@@ -140,19 +140,6 @@ struct VolumeGrowth {
             try unsafe device.write(bytes.span.bytes, at: byteOffset(block))
         }
         try device.flush()
-    }
-
-    private func clear(_ range: BlockRange, on device: any BlockDevice) throws(Ext4Error) {
-        let chunk = UInt64(max((1 << 20) >> new.blockSizeLog2, 1))
-        let zeros = [UInt8](repeating: 0, count: Int(chunk) << new.blockSizeLog2)
-        var rest = range
-        while rest.count > 0 {
-            let part = rest.prefix(chunk)
-            try unsafe device.write(
-                zeros.span.bytes.extracting(0..<Int(part.count) << new.blockSizeLog2),
-                at: byteOffset(part.start))
-            rest = rest.dropFirst(part.count)
-        }
     }
 
     /// Whether the group's bitmap of blocks is not written: it follows from what everybody knows of
