@@ -1,8 +1,9 @@
 internal import CFuse3
 internal import Ext4
+internal import Ext4Host
 internal import Glibc
 
-// ioctl: flags, projects, generations.
+// ioctl: flags, projects, generations, free space.
 
 extension Session {
     /// Answers an ioctl.
@@ -49,7 +50,9 @@ extension Session {
             try volume.setGeneration(
                 unsafe input.loadUnaligned(as: UInt32.self), of: try inode(ofNode: node))
             answer = []
-        case Control.setLabel, Control.trim:
+        case Control.trim:
+            answer = try unsafe trim(input, by: Self.credentials(of: request))
+        case Control.setLabel:
             throw volume.isWritable ? .notSupported : .readOnlyVolume
         default:
             unsafe fuse_reply_err(request, ENOTTY)
@@ -70,6 +73,28 @@ extension Session {
             inode.flags.subtracting(Control.flagsInExtended).union(Control.flags(of: extended)),
             of: inode, by: credentials)
         try volume.setProject(project, of: inode)
+    }
+
+    /// Gives free space back to the device, as `struct fstrim_range` wants it, and answers with how
+    /// much that was.
+    private func trim(
+        _ input: UnsafeRawBufferPointer, by credentials: Credentials
+    ) throws(Ext4Error) -> [UInt8] {
+        // Root, or whose mount it is.
+        guard credentials.isPrivileged || credentials.userID == geteuid() else {
+            throw .notPermitted
+        }
+        guard volume.isWritable else { throw .readOnlyVolume }
+        // struct fstrim_range: start, len, minlen.
+        guard input.count >= 24 else { throw .invalidArgument }
+        var options = TrimOptions()
+        options.byteOffset = unsafe input.loadUnaligned(as: UInt64.self)
+        options.byteCount = unsafe input.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+        options.minimumByteCount = unsafe input.loadUnaligned(fromByteOffset: 16, as: UInt64.self)
+        if let device = volume.device as? FileDevice { options.granule = device.discardGranule }
+        let report = try volume.trim(options)
+        return Self.littleEndian(options.byteOffset) + Self.littleEndian(report.byteCount)
+            + Self.littleEndian(options.minimumByteCount)
     }
 
     private static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {

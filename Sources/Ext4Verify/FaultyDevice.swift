@@ -262,6 +262,18 @@ package final class FaultyDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
+    /// Writes what nobody ever wrote: whoever needs what was discarded shall notice.
+    package func discard(at byteOffset: UInt64, count: UInt64) throws(Ext4Error) {
+        try checkBounds(.discard, at: byteOffset, count: Int(clamping: count))
+        let junk = [UInt8](repeating: 0xDB, count: Int(min(count, 1 << 16)))
+        var done: UInt64 = 0
+        while done < count {
+            let part = Int(min(UInt64(junk.count), count - done))
+            try write(unsafe junk.span.bytes.extracting(0..<part), at: byteOffset + done)
+            done += UInt64(part)
+        }
+    }
+
     package func flush() throws(Ext4Error) {
         let code = state.withLock { state -> Int32? in
             if let (code, _) = fault(of: .flush, &state) { return code }

@@ -147,6 +147,7 @@ package final class Stress: Sendable {
             }
         case 12:
             if random.chance(20) { try volume.sync() }
+            if random.chance(10) { _ = try volume.trim() }
             _ = volume.statistics()
         default:
             let inode = try volume.lookup(name(), in: a)

@@ -113,4 +113,44 @@ import Testing
         try end(ours)
         try Tool.check("e2fsck", ["-fn", path])
     }
+
+    /// `fstrim` gives back what is free while others write.
+    @Test func fstrimMakesTheImageSmaller() throws {
+        let path = try image("-t", "ext4")
+        let ours = try MountedVolume(path, in: scratch, options: "rw")
+        try Tool.shell(
+            """
+            cd "$1"; mkdir kept
+            for i in $(seq 30); do head -c 100000 /dev/urandom > kept/$i; done
+            head -c 30M /dev/urandom > large; sync large; rm large
+            """, ours.directory)
+        func stored() throws -> Int {
+            try #require(Int(try Tool.check("stat", ["-c", "%b", path]).text.dropLast())) * 512
+        }
+        let before = try stored()
+        let answer = try Tool.shell(
+            """
+            cd "$1"
+            (for i in $(seq 200); do head -c 50000 /dev/urandom > new$i; rm -f new$((i - 5)); done) &
+            for i in $(seq 5); do fstrim . ; done
+            wait; rm new*; fstrim -v -m 64K .
+            """, ours.directory)
+        #expect(answer.text.contains("bytes) trimmed"), "\(answer.text)")
+        #expect(try stored() < before - (25 << 20))
+        let seen = try Tool.shell(Self.list, ours.directory).text
+        // Not for everybody.
+        let refused = try Tool.run(
+            "setpriv", ["--reuid", "12345", "--clear-groups", "fstrim", ours.directory])
+        #expect(refused.status != 0)
+        try end(ours)
+        try Tool.check("e2fsck", ["-fn", path])
+        let kernel = try MountedVolume.byKernel(path, in: scratch)
+        #expect(seen == (try Tool.shell(Self.list, kernel.directory).text))
+        try kernel.unmount()
+
+        let reading = try MountedVolume(path, in: scratch)
+        let result = try Tool.run("fstrim", [reading.directory])
+        #expect(result.errors.contains("Read-only file system"), "\(result.errors)")
+        try reading.unmount()
+    }
 }

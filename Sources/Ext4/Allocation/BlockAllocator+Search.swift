@@ -100,7 +100,7 @@ extension BlockAllocator {
 
     /// Runs `body` with the map of `group` in memory, under the group's lock; nil when the group's
     /// bitmap is bad.
-    private func withMap<Result>(
+    func withMap<Result>(
         of group: BlockGroup, _ body: (inout BlockGroup.State) -> Result
     ) throws(Ext4Error) -> Result? {
         let early: Result? = group.state.withLock { state in

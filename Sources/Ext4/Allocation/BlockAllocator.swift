@@ -40,6 +40,8 @@ final class BlockAllocator: Sendable {
     private let kept: Int64
     /// Behind that nothing is given away.
     let limit: AllocationLimit?
+    /// Held while free blocks are lent, so that they seem to be taken.
+    let lending = SharedLock()
 
     var geometry: GroupGeometry { groups.geometry }
 
@@ -108,7 +110,12 @@ final class BlockAllocator: Sendable {
         // Two threads may see the same room and go below the floor together. That is for the maps
         // to forbid where it matters: no block is in two hands.
         let wanted = UInt32(clamping: min(count, UInt64(room), geometry.blocksPerGroup))
-        guard let range = try search(wanted, near: goal) else { throw .noSpace }
+        var found = try search(wanted, near: goal)
+        if found == nil {
+            // What is free may be lent for a moment.
+            found = try lending.shared { () throws(Ext4Error) in try search(wanted, near: goal) }
+        }
+        guard let range = found else { throw .noSpace }
         unreserved.subtract(Int64(range.count), ordering: .relaxed)
         return range
     }
@@ -124,6 +131,12 @@ final class BlockAllocator: Sendable {
 
     /// Gives back blocks that were set aside and not claimed.
     func cancel(_ range: BlockRange) {
+        unreserved.add(Int64(giveBack(range)), ordering: .relaxed)
+    }
+
+    /// Makes blocks available again that were set aside, and says how many.
+    func giveBack(_ range: BlockRange) -> UInt64 {
+        var count: UInt64 = 0
         forEachPart(of: range) { number, part in
             // The group is in memory since the blocks were set aside.
             guard let group = groups.groups.find(Int(number.rawValue)) else { return }
@@ -135,9 +148,10 @@ final class BlockAllocator: Sendable {
                 }
                 state.blocks.cancel(bits)
                 noteFree(bits, of: group, state.blocks)
-                unreserved.add(Int64(part.count), ordering: .relaxed)
+                count &+= part.count
             }
         }
+        return count
     }
 
     /// Notes that `bits` are available again.

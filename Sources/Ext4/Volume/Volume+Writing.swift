@@ -37,7 +37,7 @@ extension Volume {
     }
 
     /// Refuses what cannot be written right, by name.
-    private static func checkWritable(_ superblock: Superblock) throws(Ext4Error) {
+    static func checkWritable(_ superblock: Superblock) throws(Ext4Error) {
         var names = superblock.incompatible.subtracting(.writable).names
         names += superblock.readOnlyCompatible.subtracting(.writable).names
         if superblock.hasExternalJournal { names.append("external journal") }
