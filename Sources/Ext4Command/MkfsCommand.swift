@@ -139,34 +139,17 @@ struct MkfsCommand: ParsableCommand {
         }
         let layout = try layout(options, byteCount: size)
         if !isDry {
-            Interruption.watch()
-            var target = device
             if !device.isBlockDevice, size + extras.offset > device.byteCount {
-                guard
-                    ftruncate(device.fileDescriptor, off_t(size + extras.offset)) == 0
-                else {
-                    throw CommandFailure(
-                        "\(Quoted(image.bytes)): \(SystemFailure.words(for: errno))")
+                do throws(Ext4Error) {
+                    try device.setByteCount(size + extras.offset)
+                } catch {
+                    throw CommandFailure(error, image: path)
                 }
-                target = try extended(device, path)
             }
-            try make(
-                layout, on: target, isZeroed: clear(target, size, extras), extras)
+            // Broken off, it is no volume: the superblock comes last.
+            try make(layout, on: device, isZeroed: clear(device, size, extras), extras)
         }
         try show(layout)
-    }
-
-    /// The device anew, with the length that its file has by now.
-    private func extended(
-        _ device: FileDevice, _ path: String
-    ) throws(CommandFailure) -> FileDevice {
-        // The lock is of the open file: it must go before another can have it.
-        _ = flock(device.fileDescriptor, LOCK_UN)
-        do throws(Ext4Error) {
-            return try FileDevice(path: path, access: .readWrite)
-        } catch {
-            throw CommandFailure(opening: path, error)
-        }
     }
 
     /// What a device calls for: blocks not smaller than its sectors, the chunk of a RAID.
@@ -221,9 +204,12 @@ struct MkfsCommand: ParsableCommand {
             let target: any BlockDevice =
                 extras.offset > 0 ? ShiftedDevice(device, by: extras.offset) : device
             let maker = try VolumeMaker(target, layout, isZeroed: isZeroed)
+            var line = ProgressLine("making")
+            maker.progress = { line.show("groups", done: UInt64($0), total: UInt64($1)) }
             try maker.makeEmptyRoot()
             try maker.makeOwnFiles()
             try maker.finish()
+            ProgressLine.clear()
         } catch {
             ProgressLine.clear()
             let words =

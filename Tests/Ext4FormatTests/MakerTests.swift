@@ -31,11 +31,11 @@ private final class OrderedDevice: BlockDevice {
     private func make(
         _ options: FormatOptions, on device: any BlockDevice, isZeroed: Bool = true
     ) throws {
-        let layout = try VolumeLayout(options, byteCount: device.byteCount)
-        let maker = try VolumeMaker(device, layout, isZeroed: isZeroed)
-        try maker.makeEmptyRoot()
-        try maker.makeOwnFiles()
-        try maker.finish()
+        try options.make(on: device, isZeroed: isZeroed)
+        let superblock = try options.superblock(byteCount: device.byteCount)
+        let made = try Volume.open(device).superblock
+        #expect(superblock.blocksCount == made.blocksCount)
+        #expect(superblock.incompatible == made.incompatible)
     }
 
     private func findings(_ device: any BlockDevice) throws -> [String] {

@@ -38,6 +38,7 @@ extension VolumeMaker {
         let perBlock = Int(superblock.descriptorsPerBlock)
         for number in 0..<layout.unitCount {
             let (unit, structures) = try unit(number)
+            progress?(unit.groups.lowerBound, superblock.groupCount)
             for group in unit.groups {
                 let places = unit.places[Int(group - unit.groups.lowerBound)]
                 var descriptor = GroupDescriptor(

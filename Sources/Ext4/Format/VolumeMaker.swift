@@ -38,6 +38,8 @@ package final class VolumeMaker {
     var usage: [Usage] = [[:], [:], [:]]
     /// Whether the quota files are made at the end, when all is known that they count.
     var owesQuota = false
+    /// Told how many groups are done, of how many.
+    package var progress: ((UInt32, UInt32) -> Void)?
     /// The bytes that were written.
     package var writtenBytes: UInt64 = 0
 
