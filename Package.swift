@@ -91,6 +91,9 @@ let package = Package(
         .executableTarget(
             name: "ReadImage", dependencies: ["Ext4", "Ext4Host"], path: "Examples/ReadImage",
             swiftSettings: settings),
+        .executableTarget(
+            name: "MakeImage", dependencies: ["Ext4", "Ext4Host"], path: "Examples/MakeImage",
+            swiftSettings: settings),
 
         .testTarget(name: "Ext4Tests", dependencies: ["Ext4"], swiftSettings: settings),
         // Needs e2fsprogs, tar and libarchive's bsdtar; locks and mounts are tested as root.

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -41,21 +42,31 @@ long linux_next_data(int fd, long from) { return lseek(fd, from, SEEK_DATA); }
 
 long linux_next_hole(int fd, long from) { return lseek(fd, from, SEEK_HOLE); }
 
-void *linux_locale_utf8(void) {
-    // Made once and never freed: threads may still use it when the process ends.
-    static locale_t utf8;
-    locale_t locale = __atomic_load_n(&utf8, __ATOMIC_ACQUIRE);
+// Makes `name` this thread's locale for characters. It is made once, in `*kept`, and never freed:
+// threads may still use it when the process ends.
+static void *use_locale(locale_t *kept, const char *name) {
+    locale_t locale = __atomic_load_n(kept, __ATOMIC_ACQUIRE);
     if (!locale) {
-        locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+        locale = newlocale(LC_CTYPE_MASK, name, (locale_t)0);
         if (!locale) return NULL;
         locale_t expected = (locale_t)0;
-        if (!__atomic_compare_exchange_n(&utf8, &expected, locale, 0, __ATOMIC_ACQ_REL,
+        if (!__atomic_compare_exchange_n(kept, &expected, locale, 0, __ATOMIC_ACQ_REL,
                                          __ATOMIC_ACQUIRE)) {
             freelocale(locale);
             locale = expected;
         }
     }
     return uselocale(locale);
+}
+
+void *linux_locale_utf8(void) {
+    static locale_t utf8;
+    return use_locale(&utf8, "C.UTF-8");
+}
+
+void *linux_locale_bytes(void) {
+    static locale_t bytes;
+    return use_locale(&bytes, "C");
 }
 
 void linux_locale_restore(void *previous) {
@@ -101,3 +112,9 @@ int linux_name_file(int fd, const char *path) {
     snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
     return linkat(AT_FDCWD, own, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
+
+ptrdiff_t linux_getdents(int fd, void *entries, size_t size) {
+    return syscall(SYS_getdents64, fd, entries, size);
+}
+
+int linux_no_access_time(void) { return O_NOATIME; }

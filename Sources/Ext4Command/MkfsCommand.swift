@@ -19,6 +19,10 @@ struct MkfsCommand: ParsableCommand {
             A device that is mounted or in use is refused, and so is one that holds something \
             that is known, unless -F is given. A new file gets its name when it is complete.
 
+            With --from (or -d) or --from-oci the volume gets contents, with no mount and no root: \
+            owners, modes, times, attributes, links, holes and special files as the source has \
+            them. docs/IMAGES.md tells more.
+
             EXTENDED OPTIONS
               stride=BLOCKS, stripe_width=BLOCKS   the chunk and the stripe of a RAID
               resize=BLOCKS                        room for descriptors up to that size
@@ -40,6 +44,9 @@ struct MkfsCommand: ParsableCommand {
               ext4 mkfs -t ext2 -b 1024 -L boot boot.img 64M
               ext4 mkfs -O ^has_journal,inline_data -m 0 /dev/sdX1
               ext4 mkfs -n -O bigalloc -C 65536 disk.img 1T
+              ext4 mkfs --from rootfs/ --owner 0:0 --size auto+256M rootfs.img
+              curl … | ext4 mkfs --from - rootfs.img
+              ext4 mkfs --from-oci image:latest rootfs.img
 
             EXIT STATUS
               0 when the volume is made, 1 otherwise.
@@ -52,6 +59,8 @@ struct MkfsCommand: ParsableCommand {
     var size: LengthArgument?
 
     @OptionGroup var options: MkfsOptions
+
+    @OptionGroup var contents: ContentOptions
 
     @Flag(name: .customShort("F"), help: "Make it over what is there.")
     var force: Int
@@ -73,16 +82,15 @@ struct MkfsCommand: ParsableCommand {
         let path = String(decoding: image.bytes, as: UTF8.self)
         var status = stat()
         let exists = unsafe stat(path, &status) == 0
-        guard exists || size != nil else {
+        let wanted = try contents.fixedSize(blockSize: options.blockSize)
+        if contents.isGiven {
+            return try makeWithContents(path, exists: exists, wanted, options, extras)
+        }
+        guard exists || size != nil || wanted != nil else {
             throw CommandFailure(
                 "\(Quoted(image.bytes)): there is no such file, and no size for a new one")
         }
-        let asked = try size.map { size throws(CommandFailure) in
-            guard let bytes = size.bytes(blockSize: options.blockSize), bytes <= Int64.max else {
-                throw CommandFailure("the size is too large")
-            }
-            return bytes
-        }
+        let asked = try askedSize(options) ?? wanted
         if exists {
             try makeOnExisting(path, asked, &options, extras)
             return
@@ -106,6 +114,15 @@ struct MkfsCommand: ParsableCommand {
             }
         }
         try show(layout)
+    }
+
+    /// The size that stands behind the image.
+    func askedSize(_ options: FormatOptions) throws(CommandFailure) -> UInt64? {
+        guard let size else { return nil }
+        guard let bytes = size.bytes(blockSize: options.blockSize), bytes <= Int64.max else {
+            throw CommandFailure("the size is too large")
+        }
+        return bytes
     }
 
     /// Makes the volume on a device, or in a file that is there.
@@ -153,7 +170,7 @@ struct MkfsCommand: ParsableCommand {
     }
 
     /// What a device calls for: blocks not smaller than its sectors, the chunk of a RAID.
-    private func adapt(
+    func adapt(
         _ options: inout FormatOptions, to device: FileDevice, _ path: String, size: UInt64
     ) {
         let usual = FormatDefaults(options.kind, options.usage, byteCount: size).blockSize
@@ -171,7 +188,7 @@ struct MkfsCommand: ParsableCommand {
     }
 
     /// Gives back what the device holds. Whether it reads as zeros then.
-    private func clear(
+    func clear(
         _ device: FileDevice, _ size: UInt64, _ extras: MkfsOptions.Extras
     ) -> Bool {
         if extras.isZeroed { return true }
@@ -220,7 +237,7 @@ struct MkfsCommand: ParsableCommand {
         }
     }
 
-    private func show(_ layout: VolumeLayout) throws {
+    func show(_ layout: VolumeLayout) throws {
         if layout.lacksJournal, !quiet {
             Complaint.write("the volume is too small for a journal")
         }

@@ -33,9 +33,17 @@ int linux_open_unnamed(const char *directory, unsigned int mode);
 // Gives such a file a name; fails where the name is taken.
 int linux_name_file(int fd, const char *path);
 
+// getdents64: entries of an open directory, as the kernel has them.
+ptrdiff_t linux_getdents(int fd, void *entries, size_t size);
+
+// O_NOATIME.
+int linux_no_access_time(void);
+
 // Makes this thread read and write file names as UTF-8, whatever the environment says, until
 // linux_locale_restore is given what this returns.
 void *linux_locale_utf8(void);
+// The same with no more than ASCII.
+void *linux_locale_bytes(void);
 void linux_locale_restore(void *previous);
 
 // Makes malloc keep up to so many bytes that are free at an arena's end, take so many more than

@@ -1,44 +1,77 @@
-// SHA-256 (FIPS 180-4). Names of encrypted files that are too long to be shown whole end in one.
+// SHA-256 (FIPS 180-4). Names of encrypted files that are too long to be shown whole end in one, and
+// the files of a container image are called by theirs.
 
-/// SHA-256 of bytes that are there at once.
+/// SHA-256.
 package enum SHA256 {
     /// The number of bytes of a digest.
     package static let size = 32
 
     /// The digest of `bytes`.
     package static func digest(of bytes: RawSpan) -> [UInt8] {
-        var state: [8 of UInt32] = [
+        var running = Running()
+        running.update(bytes)
+        return running.digest()
+    }
+
+    /// The digest of bytes that come part by part.
+    package struct Running: Sendable {
+        private var state: [8 of UInt32] = [
             0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C,
             0x1F83_D9AB, 0x5BE0_CD19,
         ]
-        let whole = bytes.byteCount & ~63
-        var offset = 0
-        while offset < whole {
-            compress(&state, bytes, at: offset)
-            offset &+= 64
-        }
-        // The rest, a one bit, zeros, and the count of bits.
-        var tail = bytes.copy(whole..<bytes.byteCount)
-        tail.append(0x80)
-        while tail.count % 64 != 56 { tail.append(0) }
-        let bits = UInt64(bytes.byteCount) &* 8
-        for shift in stride(from: 56 as UInt64, through: 0, by: -8) {
-            tail.append(UInt8(truncatingIfNeeded: bits >> shift))
-        }
-        offset = 0
-        while offset < tail.count {
-            unsafe compress(&state, tail.span.bytes, at: offset)
-            offset &+= 64
-        }
-        var digest: [UInt8] = []
-        digest.reserveCapacity(size)
-        for i in 0..<8 {
-            for shift in stride(from: 24 as UInt32, through: 0, by: -8) {
-                digest.append(UInt8(truncatingIfNeeded: state[i] >> shift))
+        /// What does not fill a block yet.
+        private var rest: [UInt8] = []
+        private var count: UInt64 = 0
+
+        /// Begins with no bytes.
+        package init() {}
+
+        /// Goes on with `bytes`.
+        package mutating func update(_ bytes: RawSpan) {
+            count &+= UInt64(bytes.byteCount)
+            var offset = 0
+            if !rest.isEmpty {
+                offset = min(SHA256.blockSize &- rest.count, bytes.byteCount)
+                rest += bytes.copy(0..<offset)
+                guard rest.count == SHA256.blockSize else { return }
+                let block = rest
+                unsafe SHA256.compress(&state, block.span.bytes, at: 0)
+                rest.removeAll(keepingCapacity: true)
             }
+            while bytes.byteCount &- offset >= SHA256.blockSize {
+                SHA256.compress(&state, bytes, at: offset)
+                offset &+= SHA256.blockSize
+            }
+            rest += bytes.copy(offset..<bytes.byteCount)
         }
-        return digest
+
+        /// The digest of all of them.
+        package func digest() -> [UInt8] {
+            // The rest, a one bit, zeros, and the count of bits.
+            var state = state
+            var tail = rest
+            tail.append(0x80)
+            while tail.count % SHA256.blockSize != 56 { tail.append(0) }
+            let bits = count &* 8
+            for shift in stride(from: 56 as UInt64, through: 0, by: -8) {
+                tail.append(UInt8(truncatingIfNeeded: bits >> shift))
+            }
+            for offset in stride(from: 0, to: tail.count, by: SHA256.blockSize) {
+                unsafe SHA256.compress(&state, tail.span.bytes, at: offset)
+            }
+            var digest: [UInt8] = []
+            digest.reserveCapacity(SHA256.size)
+            for i in 0..<8 {
+                for shift in stride(from: 24 as UInt32, through: 0, by: -8) {
+                    digest.append(UInt8(truncatingIfNeeded: state[i] >> shift))
+                }
+            }
+            return digest
+        }
     }
+
+    /// Bytes that are taken together.
+    private static let blockSize = 64
 
     private static func compress(_ state: inout [8 of UInt32], _ bytes: RawSpan, at offset: Int) {
         var schedule: [64 of UInt32] = .init(repeating: 0)

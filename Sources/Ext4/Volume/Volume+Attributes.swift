@@ -4,6 +4,12 @@ public struct ExtendedAttribute: Hashable, Sendable {
     public let name: FileName
     /// The value; of an access control list, in the encoding of user space.
     public let value: [UInt8]
+
+    /// Makes an attribute.
+    public init(name: FileName, value: [UInt8]) {
+        self.name = name
+        self.value = value
+    }
 }
 
 extension Volume {
