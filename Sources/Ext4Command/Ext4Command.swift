@@ -42,6 +42,7 @@ struct Ext4Command: ParsableCommand {
             LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
             TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,
             FsckCommand.self, MkfsCommand.self, ResizeCommand.self, TrimCommand.self,
+            FsckCommand.self, MkfsCommand.self, ResizeCommand.self, TuneCommand.self,
             CrashCommand.self,
         ]
     }

@@ -382,7 +382,7 @@ struct MkfsOptions: ParsableArguments {
     }
 
     /// A random UUID (RFC 9562, version 4).
-    private static func randomUUID() -> [UInt8] {
+    static func randomUUID() -> [UInt8] {
         var bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
         bytes[6] = bytes[6] & 0x0F | 0x40
         bytes[8] = bytes[8] & 0x3F | 0x80
