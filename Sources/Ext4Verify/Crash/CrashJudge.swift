@@ -1,4 +1,5 @@
 internal import Ext4
+internal import Ext4Check
 
 /// What was looked at.
 package struct CrashCounts: Sendable {
@@ -188,14 +189,42 @@ final class CrashJudge {
         return (status, status == 0 && !isTalkative ? "" : output.text)
     }
 
+    /// What e2fsck and our own check have to say.
     private func checkComplaint(_ device: LayeredDevice) throws(CrashFailure) -> String? {
         let (status, text) = try runCheck(device, ["-fn"])
-        return status == 0 ? nil : "e2fsck -fn: \(status): \(Self.summary(text))"
+        guard status == 0 else { return "e2fsck -fn: \(status): \(Self.summary(text))" }
+        do throws(Ext4Error) {
+            let report = try Check.run(device, options: Self.checkOptions).report
+            guard report.isClean else {
+                let findings = report.findings.prefix(3).map(\.description)
+                return "ext4 fsck -fn: \(findings.joined(separator: "; "))"
+            }
+            return nil
+        } catch {
+            return "ext4 fsck -fn: \(error)"
+        }
     }
 
-    /// Without a journal nothing is promised but that e2fsck can repair it.
+    private static let checkOptions: CheckOptions = {
+        var options = CheckOptions()
+        options.threads = 1
+        return options
+    }()
+
+    /// Without a journal nothing is promised but that it can be repaired, by e2fsck and by us.
     private func repairComplaint(_ device: LayeredDevice) throws(CrashFailure) -> String? {
         counts.checks += 1
+        let own = LayeredDevice(device.flattened())
+        do throws(Ext4Error) {
+            let report = try Repairer.repair(own, options: Self.checkOptions)
+            guard report.isClean else {
+                let left = report.left.prefix(3).map(\.description)
+                return "ext4 fsck -fy: \(left.joined(separator: "; "))"
+            }
+        } catch {
+            return "ext4 fsck -fy: \(error)"
+        }
+        if let complaint = try checkComplaint(own) { return "after our repair, \(complaint)" }
         let (status, text) = try runCheck(device, ["-fy"])
         guard status & ~3 == 0 else { return "e2fsck -fy: \(status): \(Self.summary(text))" }
         let repaired = LayeredDevice(try scratch.load())
