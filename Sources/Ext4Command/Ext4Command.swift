@@ -41,9 +41,8 @@ struct Ext4Command: ParsableCommand {
             RemoveCommand.self, RemoveDirectoryCommand.self, MoveCommand.self,
             LinkCommand.self, ModeCommand.self, OwnerCommand.self, TouchCommand.self,
             TruncateCommand.self, XattrCommand.self, MountCommand.self, ReplayCommand.self,
-            FsckCommand.self, MkfsCommand.self, ResizeCommand.self, TrimCommand.self,
             FsckCommand.self, MkfsCommand.self, ResizeCommand.self, TuneCommand.self,
-            CrashCommand.self,
+            TrimCommand.self, CrashCommand.self,
         ]
     }
 
