@@ -49,7 +49,7 @@ extension ImageBuilder {
         try check(size: size)
         let node = try add(name, in: directory, new)
         var capacity = 0
-        if superblock.incompatible.contains(.inlineData) {
+        if hasInlineData {
             capacity = attributes.inlineCapacity(tree[node].attributes)
         }
         var file = OpenFile(node: node, size: size, inlineCapacity: capacity)
@@ -226,18 +226,16 @@ extension ImageBuilder {
 
     // MARK: Blocks
 
-    private var blockSizeLog2: UInt64 { UInt64(superblock.blockSizeLog2) }
-
     /// How many blocks so many bytes fill.
     private func blockCount(_ size: UInt64) -> UInt64 {
-        (size >> blockSizeLog2) &+ (size & UInt64(superblock.blockSize &- 1) == 0 ? 0 : 1)
+        (size >> blockSizeLog2) &+ (size & UInt64(blockSize &- 1) == 0 ? 0 : 1)
     }
 
     /// Refuses sizes that the format has no room for.
     private func check(size: UInt64) throws(Ext4Error) {
         var limit = LogicalBlock.end.rawValue &- 1
-        if !superblock.incompatible.contains(.extents) {
-            let perTable = UInt64(superblock.blockSize / 4)
+        if !usesExtents {
+            let perTable = UInt64(blockSize / 4)
             limit = min(limit, 12 + perTable + perTable * perTable + perTable * perTable * perTable)
         }
         guard size <= 1 << 62, blockCount(size) <= limit else { throw .fileTooLarge }
@@ -296,7 +294,7 @@ extension ImageBuilder {
                     file.runs[file.current].logical.rawValue << blockSizeLog2, end)
             } else {
                 // The start of a block that is going to be written from its middle on.
-                let inBlock = end & UInt64(superblock.blockSize &- 1)
+                let inBlock = end & UInt64(blockSize &- 1)
                 file.position = max(file.position, end &- inBlock)
                 guard inBlock > 0, file.position < end else { break }
                 let block = end >> blockSizeLog2

@@ -60,7 +60,7 @@ extension ImageBuilder {
         spare = []
         freed = []
         if case .automatic(let free, _) = size {
-            let block = UInt64(superblock.blockSize)
+            let block = UInt64(blockSize)
             do throws(FormatProblem) {
                 try maker.settle(
                     inodeCount: UInt64(numbering.end - 1),
@@ -76,7 +76,7 @@ extension ImageBuilder {
         try writeInodes(numbering, &written)
         try maker.makeOwnFiles(hasContents: true)
         try maker.finish()
-        return superblock.blocksCount << UInt64(superblock.blockSizeLog2)
+        return superblock.blocksCount << blockSizeLog2
     }
 
     /// Makes long runs of what files gave back.
@@ -174,7 +174,6 @@ extension ImageBuilder {
 
     /// Adds empty blocks, so that what is found again has room on a full volume: 16 KiB in all.
     private func addRoom(to blocks: inout [UInt8], _ isIndexed: Bool) {
-        let blockSize = superblock.blockSize
         let wanted = min(max(16384 / blockSize, 2), 12)
         guard !isIndexed, blocks.count < wanted * blockSize else { return }
         let format = DirectoryFormat(superblock)
@@ -206,7 +205,7 @@ extension ImageBuilder {
         _ entries: [DirectoryBuilder.Entry], _ parent: InodeNumber, _ number: UInt32,
         of node: ImageNode
     ) throws(Ext4Error) -> InlineDirectory? {
-        guard superblock.incompatible.contains(.inlineData) else { return nil }
+        guard hasInlineData else { return nil }
         let capacity = attributes.inlineCapacity(tree[node].attributes)
         let size = entries.reduce(InlineDirectory.parentSize) {
             $0 &+ DirectoryRecord.size(nameLength: Int($1.nameLength), hasHash: false)
@@ -232,7 +231,7 @@ extension ImageBuilder {
 
     /// Writes whole blocks to as few runs as there are.
     private func writeBlocks(_ bytes: [UInt8]) throws(Ext4Error) -> [BlockRun] {
-        let log2 = UInt64(superblock.blockSizeLog2)
+        let log2 = blockSizeLog2
         let count = UInt64(bytes.count) >> log2
         let ratio = clusterBlocks
         var runs: [BlockRun] = []
@@ -259,8 +258,8 @@ extension ImageBuilder {
 
     func mapBuilder(_ number: UInt32) -> MapBuilder {
         MapBuilder(
-            blockSize: superblock.blockSize, owner: owner(number),
-            usesExtents: superblock.incompatible.contains(.extents),
+            blockSize: blockSize, owner: owner(number),
+            usesExtents: usesExtents,
             hasChecksums: superblock.hasMetadataChecksums)
     }
 
@@ -273,7 +272,7 @@ extension ImageBuilder {
         case .runs: break
         case .run(_, let count):
             // One extent, or direct pointers, have no nodes.
-            let most: UInt64 = superblock.incompatible.contains(.extents) ? 32768 : 12
+            let most: UInt64 = usesExtents ? 32768 : 12
             guard count > most else { return }
         default: return
         }
@@ -292,7 +291,7 @@ extension ImageBuilder {
         let map = builder.map(of: runs, nodes: places)
         for (place, node) in zip(places, map.nodes) {
             try unsafe writer.write(
-                node.span.bytes, at: place.rawValue << UInt64(superblock.blockSizeLog2))
+                node.span.bytes, at: place.rawValue << blockSizeLog2)
         }
         return (map.root, UInt64(count))
     }
@@ -307,8 +306,8 @@ extension ImageBuilder {
                 written.valueMaps.append(Written.ValueMap())
                 continue
             }
-            let rest = value.bytes.count & (superblock.blockSize - 1)
-            let padding = rest == 0 ? 0 : superblock.blockSize - rest
+            let rest = value.bytes.count & (blockSize - 1)
+            let padding = rest == 0 ? 0 : blockSize - rest
             let runs = try writeBlocks(value.bytes + [UInt8](repeating: 0, count: padding))
             let (root, nodes) = try writeMap(runs, numbering.values[index])
             written.valueMaps.append(Written.ValueMap(runs: runs, root: root, nodes: nodes))
@@ -334,7 +333,7 @@ extension ImageBuilder {
                         of: raw.bytes, at: block, seed: superblock.checksumSeed)
                 }
                 try unsafe writer.write(
-                    bytes.span.bytes, at: block.rawValue << UInt64(superblock.blockSizeLog2))
+                    bytes.span.bytes, at: block.rawValue << blockSizeLog2)
                 blocks.append(block)
                 left &-= count
             }

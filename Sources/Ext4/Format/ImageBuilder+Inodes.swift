@@ -20,7 +20,7 @@ extension ImageBuilder {
         _ index: Int32, _ numbering: Numbering, _ written: inout Written
     ) throws(Ext4Error) -> InodeRecord {
         let node = tree.nodes[Int(index)]
-        var record = InodeRecord(zeroedFor: superblock)
+        var record = emptyRecord
         record[InodeRecord.Layout.mode] = node.mode
         record.setUserID(node.userID)
         record.setGroupID(node.groupID)
@@ -46,7 +46,11 @@ extension ImageBuilder {
             }
         }
         try setContents(of: index, node, in: &record, &blocks, written)
-        try record.addBlocks(Int64(clamping: blocks), superblock)
+        if blocks < 1 << 20 {
+            record[InodeRecord.Layout.blocksLow] = UInt32(blocks << (blockSizeLog2 - 9))
+        } else {
+            try record.addBlocks(Int64(clamping: blocks), superblock)
+        }
         return record
     }
 
@@ -55,7 +59,6 @@ extension ImageBuilder {
         of index: Int32, _ node: ImageTree.Node, in record: inout InodeRecord,
         _ blocks: inout UInt64, _ written: Written
     ) throws(Ext4Error) {
-        let usesExtents = superblock.incompatible.contains(.extents)
         switch node.contents {
         case .device(let device): record.setDevice(device)
         case .directory:
@@ -92,7 +95,7 @@ extension ImageBuilder {
     /// Sets a map of one run that needs no nodes.
     private func setRun(_ start: BlockNumber, _ count: UInt64, in record: inout InodeRecord) {
         let block = InodeRecord.Layout.block
-        if superblock.incompatible.contains(.extents) {
+        if usesExtents {
             record.withMutableBytes { bytes in
                 var root = bytes._mutatingExtracting(block)
                 ExtentNode.writeHeader(
@@ -144,7 +147,7 @@ extension ImageBuilder {
         _ value: ImageAttributes.Value, _ map: Written.ValueMap
     ) throws(Ext4Error) -> InodeRecord {
         typealias Layout = InodeRecord.Layout
-        var record = InodeRecord(zeroedFor: superblock)
+        var record = emptyRecord
         record[Layout.mode] = 0o100600
         record.setSize(UInt64(value.bytes.count))
         record.setModificationTime(time)
@@ -155,7 +158,7 @@ extension ImageBuilder {
         record[Layout.versionLow] = UInt32(truncatingIfNeeded: value.referenceCount)
         record[Layout.linkCount] = 1
         record.flags = .attributeInode
-        if superblock.incompatible.contains(.extents) { record.flags.insert(.extents) }
+        if usesExtents { record.flags.insert(.extents) }
         record.block = map.root
         try record.addBlocks(
             Int64(clamping: blockCount(map.runs) &+ map.nodes << clusterLog2), superblock)

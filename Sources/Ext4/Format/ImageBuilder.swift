@@ -111,6 +111,21 @@ public final class ImageBuilder {
     /// How many bytes of contents came.
     public internal(set) var byteCount: UInt64 = 0
 
+    // What every file asks for stands apart: a copy of the superblock costs a dozen counts.
+
+    /// The size of a block in bytes.
+    let blockSize: Int
+    /// log2 of that.
+    let blockSizeLog2: UInt64
+    /// log2 of the blocks of a cluster.
+    let clusterLog2: UInt64
+    /// Whether files are mapped by extents.
+    let usesExtents: Bool
+    /// Whether contents may stand in inodes.
+    let hasInlineData: Bool
+    /// An inode of which nothing is known.
+    let emptyRecord: InodeRecord
+
     /// What the volume looks like, as far as it is known.
     package var layout: VolumeLayout { maker.layout }
 
@@ -144,13 +159,19 @@ public final class ImageBuilder {
                 descriptorRoom: try Self.descriptorRoom(options, limit: limit))
         }
         let superblock = maker.superblock
+        blockSize = superblock.blockSize
+        blockSizeLog2 = UInt64(superblock.blockSizeLog2)
+        clusterLog2 = UInt64(superblock.clusterRatioLog2)
+        usesExtents = superblock.incompatible.contains(.extents)
+        hasInlineData = superblock.incompatible.contains(.inlineData)
+        emptyRecord = InodeRecord(zeroedFor: superblock)
         let seed = superblock.hashSeed
         tree = ImageTree(
             seed: (
                 UInt64(seed[0]) << 32 | UInt64(seed[1]), UInt64(seed[2]) << 32 | UInt64(seed[3])
             ))
         attributes = ImageAttributes(superblock)
-        writer = ImageWriter(device, blockSize: superblock.blockSize)
+        writer = ImageWriter(device, blockSize: blockSize)
         try Self.inWords { () throws(Ext4Error) in
             try makeFirstDirectories(options)
         }
@@ -427,17 +448,17 @@ public final class ImageBuilder {
         _ target: [UInt8], of node: inout ImageTree.Node
     ) throws(Ext4Error) {
         guard !target.isEmpty, !target.contains(0) else { throw .invalidArgument }
-        guard target.count < min(superblock.blockSize, 4096) else { throw .nameTooLong }
+        guard target.count < min(blockSize, 4096) else { throw .nameTooLong }
         node.size = UInt64(target.count)
         if target.count < InodeRecord.Layout.block.count {
             node.contents = unsafe tree.store(target.span.bytes)
             return
         }
         let block = try allocateClusters(1)
-        let offset = block.lowerBound << UInt64(superblock.blockSizeLog2)
+        let offset = block.lowerBound << blockSizeLog2
         try unsafe writer.write(target.span.bytes, at: offset)
         try writer.clear(
-            at: offset &+ UInt64(target.count), count: superblock.blockSize &- target.count)
+            at: offset &+ UInt64(target.count), count: blockSize &- target.count)
         node.contents = .run(start: block.lowerBound, count: 1)
         targets[Int32(truncatingIfNeeded: tree.nodes.count)] = target
     }
@@ -463,9 +484,6 @@ public final class ImageBuilder {
     }
 
     // MARK: Space
-
-    /// log2 of the blocks of a cluster.
-    var clusterLog2: UInt64 { UInt64(superblock.clusterRatioLog2) }
 
     /// The blocks of a cluster.
     var clusterBlocks: UInt64 { 1 << clusterLog2 }
@@ -556,7 +574,7 @@ public final class ImageBuilder {
     /// Gets `missing` blocks more from the maker, and some for those who come next.
     private func takeBlocks(_ missing: UInt64) throws(Ext4Error) {
         let ahead = max(
-            (8 << 20) >> UInt64(superblock.blockSizeLog2), clusterBlocks)
+            (8 << 20) >> blockSizeLog2, clusterBlocks)
         var runs: [Range<UInt64>] = []
         do throws(Ext4Error) {
             runs = try maker.takeFirst(missing &+ ahead, from: takenEnd)

@@ -181,7 +181,9 @@ extension VolumeMaker {
             throw .invalidArgument
         }
         note(record, inode)
-        record.seal(number: inode, superblock: superblock)
+        if superblock.hasMetadataChecksums {
+            record.seal(number: inode, seed: superblock.checksumSeed)
+        }
         let (block, index) = try place(of: inode)
         var table =
             openTables.removeValue(forKey: block)

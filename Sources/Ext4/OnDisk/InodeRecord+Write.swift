@@ -17,7 +17,11 @@ extension InodeRecord {
     /// The record without its checksum's mismatch: with the checksum that its bytes call for.
     package mutating func seal(number: InodeNumber, superblock: Superblock) {
         guard superblock.hasMetadataChecksums else { return }
-        let seed = superblock.checksumSeed
+        seal(number: number, seed: superblock.checksumSeed)
+    }
+
+    /// Gives the record its checksum, which starts from the volume's `seed`.
+    package mutating func seal(number: InodeNumber, seed: UInt32) {
         withMutableBytes { Self.seal(&$0, number: number, seed: seed) }
     }
 
