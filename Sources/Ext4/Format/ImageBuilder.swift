@@ -457,8 +457,7 @@ public final class ImageBuilder {
         let block = try allocateClusters(1)
         let offset = block.lowerBound << blockSizeLog2
         try unsafe writer.write(target.span.bytes, at: offset)
-        try writer.clear(
-            at: offset &+ UInt64(target.count), count: blockSize &- target.count)
+        try writer.clear(at: offset &+ UInt64(target.count), count: blockSize &- target.count)
         node.contents = .run(start: block.lowerBound, count: 1)
         targets[Int32(truncatingIfNeeded: tree.nodes.count)] = target
     }
@@ -573,8 +572,7 @@ public final class ImageBuilder {
 
     /// Gets `missing` blocks more from the maker, and some for those who come next.
     private func takeBlocks(_ missing: UInt64) throws(Ext4Error) {
-        let ahead = max(
-            (8 << 20) >> blockSizeLog2, clusterBlocks)
+        let ahead = max((8 << 20) >> blockSizeLog2, clusterBlocks)
         var runs: [Range<UInt64>] = []
         do throws(Ext4Error) {
             runs = try maker.takeFirst(missing &+ ahead, from: takenEnd)
