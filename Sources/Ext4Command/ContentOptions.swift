@@ -30,7 +30,8 @@ struct ContentOptions: ParsableArguments {
         name: .customLong("size"),
         help: ArgumentHelp(
             """
-            auto makes the volume as small as it can be, auto+64M with so much free; or a size. \
+            auto makes the volume as small as it can be, auto+64M with so much free, and inodes \
+            for that (-i); or a size. \
             With contents a new file is auto if nothing is said.
             """, valueName: "size"))
     var wantedSize: String?
@@ -179,8 +180,6 @@ struct ContentOptions: ParsableArguments {
                 case .noSpace:
                     "the volume is too small for what is to be in it: it needs more blocks, or "
                         + "more inodes (-N, -i)"
-                case .notSupported:
-                    "a volume of several groups needs a size, or the feature flex_bg (-O flex_bg)"
                 case .tooManyLinks:
                     "a directory has too many others in it for a volume without dir_nlink"
                 default: CommandFailure.words(for: error)

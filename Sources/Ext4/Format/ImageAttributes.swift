@@ -9,8 +9,10 @@ struct ImageAttributes {
         let inInode: AttributeSet
         /// What stands in a block; nothing for no block.
         let inBlock: AttributeSet
-        /// Blocks of the volume that values in inodes of their own fill.
+        /// Blocks of the volume that values in inodes of their own fill, in whole clusters.
         let valueBlocks: UInt64
+        /// How many such values there are.
+        let valueCount: UInt64
         /// The permissions that an access list gives, if there is one that the mode follows.
         let permissions: UInt16?
         /// How many inodes have the set; known at the end.
@@ -124,6 +126,8 @@ struct ImageAttributes {
             inBlock: AttributeSet(emptyIn: .block(byteCount: superblock.blockSize)),
             hasAttributeInodes: hasInodes)
         var valueBlocks: UInt64 = 0
+        var valueCount: UInt64 = 0
+        let cluster = superblock.clusterSize
         let sorted = items.sorted { a, b in
             a.value.count != b.value.count
                 ? a.value.count > b.value.count : a.name.precedes(b.name)
@@ -135,14 +139,16 @@ struct ImageAttributes {
                     name, toValueIn: InodeNumber(Self.provisional &- UInt32(index)),
                     size: value.count, hash: values[index].hash)
                 valueBlocks &+=
-                    UInt64((value.count &+ superblock.blockSize &- 1) / superblock.blockSize)
+                    UInt64((value.count &+ cluster &- 1) / cluster)
+                    << UInt64(superblock.clusterRatioLog2)
+                valueCount &+= 1
             }
         } catch {
             throw error == .noSpace ? .attributeTooLarge : error
         }
         return Placed(
             inInode: stored.inInode, inBlock: stored.inBlock, valueBlocks: valueBlocks,
-            permissions: permissions)
+            valueCount: valueCount, permissions: permissions)
     }
 
     private mutating func value(_ bytes: [UInt8]) -> Int {

@@ -38,8 +38,7 @@ extension ImageBuilder {
     /// Writes what is left: the volume is complete then.
     ///
     /// - Returns: the size of the volume in bytes.
-    /// - Throws: `.noSpace`; `.notSupported` for a volume of several groups without flex_bg whose
-    ///   size is open, since its tables cannot lie behind the contents; `.tooManyLinks` for a directory with too many others in it, `.io`;
+    /// - Throws: `.noSpace`, `.tooManyLinks` for a directory with too many others in it, `.io`;
     ///   `.invalidArgument` when a file is open or it was called before.
     public func finish() throws(Ext4Error) -> UInt64 {
         guard open == nil, !isFinished else { throw .invalidArgument }
@@ -50,33 +49,51 @@ extension ImageBuilder {
         for index in tree.directories.indices {
             try writeDirectory(index, numbering, &written)
         }
+        if maker.isGrowing, !superblock.incompatible.contains(.flexBg) { try relocate(numbering) }
         for index in tree.nodes.indices where numbering.numbers[index] > 0 {
             try writeMap(Int32(truncatingIfNeeded: index), numbering.numbers[index], &written)
         }
         try writeValues(numbering, &written)
         try writeAttributes(numbering, &written)
-        try writer.flush()
-        for range in spare + freed { maker.free(range) }
-        spare = []
-        freed = []
-        if case .automatic(let free, _) = size {
-            let block = UInt64(blockSize)
-            do throws(FormatProblem) {
-                try maker.settle(
-                    inodeCount: UInt64(numbering.end - 1),
-                    freeBlocks: (free + block - 1) / block)
-            } catch {
-                throw .noSpace
-            }
-            guard superblock.groupCount == 1 || superblock.incompatible.contains(.flexBg) else {
-                throw .notSupported
-            }
+        try giveBack()
+        do throws(FormatProblem) {
+            try maker.settle(inodeCount: inodeCount(numbering), freeBlocks: freeBlocks)
+        } catch {
+            throw .noSpace
         }
         guard numbering.end &- 1 <= superblock.inodesCount else { throw .noSpace }
         try writeInodes(numbering, &written)
         try maker.makeOwnFiles(hasContents: true)
         try maker.finish()
         return superblock.blocksCount << blockSizeLog2
+    }
+
+    /// The blocks that are to be left free.
+    var freeBlocks: UInt64 {
+        guard case .automatic(let free, _) = size else { return 0 }
+        return (free >> blockSizeLog2) &+ (free & UInt64(blockSize &- 1) == 0 ? 0 : 1)
+    }
+
+    /// How many inodes a volume of an open size is to have.
+    func inodeCount(_ numbering: Numbering) -> UInt64 {
+        guard case .automatic(let free, _) = size else { return 0 }
+        let (count, overflow) = UInt64(numbering.end &- 1).addingReportingOverflow(
+            free / max(wantedInodes.freeRatio, 1))
+        return max(overflow ? .max : min(count, UInt64(UInt32.max)), wantedInodes.count)
+    }
+
+    /// Writes out what waits, and gives the maker back what nobody has.
+    func giveBack() throws(Ext4Error) {
+        try writer.flush()
+        for range in spare { maker.free(range) }
+        for range in freed {
+            maker.free(range)
+            // What was written there and is gone is nothing that an image should tell.
+            try maker.makeZeros(range)
+        }
+        spare = []
+        freed = []
+        takenEnd = 0
     }
 
     /// Makes long runs of what files gave back.

@@ -72,7 +72,8 @@ public final class ImageBuilder {
     public enum Size: Hashable, Sendable {
         /// So many bytes, rounded down to whole blocks.
         case fixed(UInt64)
-        /// As small as it can be with `free` bytes left.
+        /// As small as it can be with `free` bytes left, and with inodes for those: as many as
+        /// the options' ratio makes of them. Options that call for more inodes get them.
         ///
         /// It can become up to `limit` bytes large, now and when it is resized.
         case automatic(free: UInt64, limit: UInt64 = 256 << 30)
@@ -83,6 +84,8 @@ public final class ImageBuilder {
     public let device: any BlockDevice
     let size: Size
     let time: Timestamp
+    /// How many inodes the options call for, and bytes for each of what is to be left free.
+    let wantedInodes: (count: UInt64, freeRatio: UInt64)
     /// No time in the image is later than this, and what depends on when the image is made or
     /// its source was read is this; nil for times as they come. `SOURCE_DATE_EPOCH` is meant so.
     public var latestTime: Timestamp?
@@ -97,7 +100,7 @@ public final class ImageBuilder {
     /// Blocks that files had which are gone.
     var freed: [Range<UInt64>] = []
     /// Where the blocks end that the maker gave last.
-    private var takenEnd: UInt64 = 0
+    var takenEnd: UInt64 = 0
     /// Whether all is written.
     var isFinished = false
 
@@ -145,6 +148,9 @@ public final class ImageBuilder {
         self.device = device
         self.size = size
         time = options.time
+        // The size stands for that of a volume of which nothing is said.
+        let defaults = FormatDefaults(options.kind, options.usage, byteCount: 1 << 30)
+        wantedInodes = (options.inodeCount ?? 0, options.inodeRatio ?? defaults.inodeRatio)
         switch size {
         case .fixed(let byteCount):
             let layout = try VolumeLayout(options, byteCount: byteCount)
@@ -196,7 +202,9 @@ public final class ImageBuilder {
         let perBlock = group.multipliedReportingOverflow(by: UInt64(small.descriptorsPerBlock))
         guard !perBlock.overflow else { return 1 }
         let room = limit / perBlock.partialValue + 1
-        return UInt32(min(room, UInt64(small.blockSize / 4)))
+        // Small groups have room for something else, too.
+        return UInt32(
+            min(room, UInt64(small.blockSize / 4), max(UInt64(small.blocksPerGroup) / 4, 1)))
     }
 
     private func makeFirstDirectories(_ options: FormatOptions) throws(Ext4Error) {

@@ -136,6 +136,10 @@ package struct VolumeGeometry: Sendable {
             descriptorBlocks = Self.ceiling(groupCount, UInt64(blockSize / descriptorSize))
             let perGroupWanted = Self.ceiling(wantedInodes, groupCount)
             if perGroupWanted > UInt64(blockSize * 8) {
+                // Contents that lie there already lie around the copies of groups of this size.
+                guard room == nil else {
+                    throw FormatProblem("its groups have no room for so many inodes")
+                }
                 guard clusterSize == blockSize, blocksPerGroup >= 256 else {
                     throw FormatProblem("too many inodes; a larger ratio (-i) makes fewer")
                 }
@@ -203,7 +207,7 @@ package struct VolumeGeometry: Sendable {
         let perBlock = UInt64(blockSize / descriptorSize)
         let most = UInt64(blockSize / 4)
         reservedDescriptors = 0
-        guard descriptorBlocks <= room ?? .max else {
+        guard descriptorBlocks <= room ?? .max || features.incompatible.contains(.metaBg) else {
             throw FormatProblem(
                 "there are more groups than the room for their descriptors allows for")
         }

@@ -9,9 +9,11 @@ package final class VolumeMaker {
     /// What it is made on.
     package let device: any BlockDevice
     /// What it is to be. While the size is open: the largest that it can become.
-    package private(set) var layout: VolumeLayout
+    package internal(set) var layout: VolumeLayout
     /// Whether the size is still open, and with it where bitmaps and inode tables lie.
-    package private(set) var isGrowing: Bool
+    package internal(set) var isGrowing: Bool
+    /// Of a volume of an open size, the bytes for each inode, where that was said.
+    let wantedRatio: UInt64?
     /// Whether the device reads as zeros where nothing was written.
     package let isZeroed: Bool
     /// What the volume has in the superblock for its own files.
@@ -33,7 +35,7 @@ package final class VolumeMaker {
     /// Free runs before the cursor: too short for what was looked for, or given back.
     var gaps: [Range<UInt64>] = []
     /// The unit that was looked at last.
-    private var lastUnit: (number: UInt32, unit: GroupUnit, clusters: NumberRanges)?
+    var lastUnit: (number: UInt32, unit: GroupUnit, clusters: NumberRanges)?
     /// What each owner uses of the inodes that were set, by user, by group and by project.
     var usage: [Usage] = [[:], [:], [:]]
     /// Whether the quota files are made at the end, when all is known that they count.
@@ -69,6 +71,7 @@ package final class VolumeMaker {
         self.device = device
         self.layout = layout
         self.isZeroed = isZeroed
+        wantedRatio = nil
         isGrowing = false
         tableQueue = WriteQueue(blockSize: layout.superblock.blockSize)
         reserveInodes()
@@ -92,6 +95,7 @@ package final class VolumeMaker {
         if options.backupCount == nil { options.backupCount = 1 }
         self.device = device
         isZeroed = true
+        wantedRatio = options.inodeRatio
         isGrowing = true
         layout = try VolumeLayout.largest(options, descriptorRoom: descriptorRoom)
         tableQueue = WriteQueue(blockSize: layout.superblock.blockSize)
@@ -185,94 +189,5 @@ package final class VolumeMaker {
     /// Writes blocks of the volume.
     package func write(_ bytes: [UInt8], atBlock block: UInt64) throws(Ext4Error) {
         try write(unsafe bytes.span.bytes, atBlock: block)
-    }
-
-    // MARK: The size
-
-    /// Fixes the size of a growing volume: bitmaps and tables come behind what was written, then
-    /// what is left free.
-    ///
-    /// - Parameters:
-    ///   - inodeCount: how many inodes there must be.
-    ///   - freeBlocks: how many blocks must be left when the volume's own files are made.
-    package func settle(inodeCount: UInt64, freeBlocks: UInt64) throws(FormatProblem) {
-        guard isGrowing else { return }
-        var options = layout.options
-        options.blockSize = blockSize
-        options.inodeCount = inodeCount
-        options.inodeRatio = nil
-        let room = UInt32(truncatingIfNeeded: layout.descriptorRoom)
-        let end = max(
-            wholeClusters(taken.ranges.last?.upperBound ?? 0, up: true),
-            layout.copies(in: 0).last?.upperBound ?? 1)
-        let most = superblock.blocksCount
-        let ratio: UInt64 = 1 << UInt64(superblock.clusterRatioLog2)
-        var count = wholeClusters(end + freeBlocks + 8, up: true)
-        // Each turn adds what was missing, at least a cluster.
-        while count <= most {
-            switch try attempt(options, count, room: room, packedStart: end, freeBlocks) {
-            case .fits(let layout):
-                self.layout = layout
-                isGrowing = false
-                lastUnit = nil
-                gaps = []
-                cursor = 0
-                return
-            case .lacks(let missing): count += max(wholeClusters(missing, up: true), ratio)
-            }
-        }
-        throw FormatProblem("the contents are too large for a volume of an open size; give a size")
-    }
-
-    private enum Attempt {
-        case fits(VolumeLayout)
-        case lacks(UInt64)
-    }
-
-    /// Whether a volume of `count` blocks holds everything.
-    private func attempt(
-        _ options: FormatOptions, _ count: UInt64, room: UInt32, packedStart: UInt64,
-        _ freeBlocks: UInt64
-    ) throws(FormatProblem) -> Attempt {
-        // Small volumes are no error yet: they grow.
-        var layout: VolumeLayout
-        var options = options
-        if let wanted = options.inodeCount {
-            let bytes = count << UInt64(superblock.blockSizeLog2)
-            let needed = wanted * UInt64(superblock.inodeSize)
-            if needed >= bytes { return .lacks((needed - bytes) / UInt64(blockSize) + 1) }
-            options.inodeCount = max(wanted, 12)
-        }
-        do throws(FormatProblem) {
-            let byteCount = count << UInt64(superblock.blockSizeLog2)
-            layout = try VolumeLayout(
-                options, byteCount: byteCount, descriptorRoom: room, packedStart: packedStart)
-            // Inodes of a group are a multiple of 8, rounded down.
-            let wanted = options.inodeCount ?? 0
-            if UInt64(layout.superblock.inodesCount) < wanted {
-                options.inodeCount = wanted + 8 * UInt64(layout.superblock.groupCount)
-                layout = try VolumeLayout(
-                    options, byteCount: byteCount, descriptorRoom: room, packedStart: packedStart)
-            }
-        } catch {
-            if count < 1 << 20 { return .lacks(16) }
-            throw error
-        }
-        // The copies of the superblock in the last group must not be cut.
-        let last = layout.superblock.groupCount - 1
-        let copies = UInt64(layout.superblock.hasSuperblock(GroupNumber(last)) ? 1 + room : 0)
-        let rest = layout.blocks(of: last)
-        if rest.upperBound - rest.lowerBound < copies + 1 {
-            return .lacks(copies + 1 - (rest.upperBound - rest.lowerBound))
-        }
-        guard let unit = try? layout.unit(0) else {
-            return .lacks(UInt64(layout.superblock.inodeTableBlocks) / 4 + 1)
-        }
-        let all = rest.upperBound - UInt64(layout.superblock.firstDataBlock)
-        var used = taken
-        for range in clusters(of: unit.structures).ranges { used.insert(range) }
-        let usedCount = used.count(in: 0..<rest.upperBound)
-        let needed = usedCount + layout.ownFileBlocks + freeBlocks
-        return needed <= all ? .fits(layout) : .lacks(needed - all)
     }
 }

@@ -241,7 +241,7 @@ struct InodeScan {
         case .characterDevice, .blockDevice, .fifo, .socket:
             checkSpecial(fields, bytes)
             checkBlockCount(fields, bytes, clusters: attributes.clusters)
-            addQuota(fields, bytes, clusters: attributes.clusters)
+            addQuota(fields, bytes, attributes)
         case .unknown:
             report(.inodeMode, number, found: UInt64(fields.mode.rawValue))
             isBad = true
@@ -353,7 +353,7 @@ struct InodeScan {
         }
         if fields.type != .symlink, !isInline { checkSize(fields, scan) }
         checkBlockCount(fields, bytes, clusters: scan.clusters &+ attributes.clusters)
-        addQuota(fields, bytes, clusters: scan.clusters &+ attributes.clusters)
+        addQuota(fields, bytes, attributes, clusters: scan.clusters)
         return isInline ? nil : scan
     }
 
@@ -399,11 +399,15 @@ struct InodeScan {
         return blocks << volume.blockSizeLog2
     }
 
-    private mutating func addQuota(_ fields: InodeFields, _ bytes: RawSpan, clusters: UInt64) {
+    /// Charges an inode to its owners. Values of attributes that are inodes are charged to each
+    /// inode that names them, and not for themselves.
+    private mutating func addQuota(
+        _ fields: InodeFields, _ bytes: RawSpan, _ attributes: AttributeScan, clusters: UInt64 = 0
+    ) {
         guard hasQuota, fields.number == .root || fields.number >= superblock.firstInode,
-            !ownInodes.contains(fields.number)
+            !ownInodes.contains(fields.number), !fields.flags.contains(.attributeInode)
         else { return }
-        let amount = clusters &* UInt64(superblock.clusterSize)
+        let amount = (clusters &+ attributes.clusters) &* UInt64(superblock.clusterSize)
         let project = fields.has(Layout.projectID) ? bytes[Layout.projectID] : 0
         for (kind, id) in [
             (
@@ -416,7 +420,8 @@ struct InodeScan {
             ), (.project, project),
         ] {
             share.quotas[kind.rawValue][id, default: QuotaAmount()].bytes &+= amount
-            share.quotas[kind.rawValue][id, default: QuotaAmount()].inodes &+= 1
+            share.quotas[kind.rawValue][id, default: QuotaAmount()].inodes &+=
+                1 &+ attributes.valueCount
         }
     }
 }
