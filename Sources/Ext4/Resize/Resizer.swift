@@ -15,7 +15,13 @@ public enum Resizer {
         _ device: any BlockDevice, to blocks: UInt64, isMinimum: Bool = false,
         options: ResizeOptions = .init()
     ) throws(ResizeFailure) -> ResizeReport {
-        let old = try checkedSuperblock(of: device, options)
+        var old = try checkedSuperblock(of: device, options)
+        if try isCutOff(device, options) {
+            try ResizeFailure.wrap { () throws(Ext4Error) in
+                try PassingJournal(device: device, options: options).remove()
+            }
+            old = try checkedSuperblock(of: device, options)
+        }
         let goal = old.usableBlocks(blocks)
         var report = ResizeReport(
             oldBlocks: old.blocksCount, newBlocks: old.blocksCount, blockSize: old.blockSize)
@@ -68,6 +74,17 @@ public enum Resizer {
             throw .refused("the volume was not unmounted cleanly; run ext4 fsck -fy on it first")
         }
         return superblock
+    }
+
+    /// Whether a resize was cut off that had given the volume a journal for its own time.
+    private static func isCutOff(
+        _ device: any BlockDevice, _ options: ResizeOptions
+    ) throws(ResizeFailure) -> Bool {
+        var reading = options.openOptions
+        reading.access = .readOnly
+        return try ResizeFailure.wrap { () throws(Ext4Error) in
+            try PassingJournal.isLeft(in: Volume.open(device, options: reading))
+        }
     }
 
     /// Ends what a resize to the size that the volume has by now did not come to.

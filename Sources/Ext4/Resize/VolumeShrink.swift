@@ -3,7 +3,8 @@
 //
 //   1. The journal, if it lies there: without using it, in an order that a check can mend.
 //   2. The blocks of files, a file or a part of one a transaction.
-//   3. The inodes of groups that go, an inode a transaction.
+//   3. The inodes of groups that go, an inode a transaction. For this a volume without a journal
+//      gets one (`PassingJournal`).
 //   4. The end, in one transaction or a few (`VolumeCut`).
 //
 // The volume is closed after each of them, so that no log is about blocks that the next one cuts
@@ -170,7 +171,7 @@ struct VolumeShrink {
             return try mover.moveAll()
         }
         guard isDone else { return false }
-        return try moveInodes(&report)
+        return try moveInodesWithJournal(&report)
     }
 
     private func journalLies(
@@ -182,6 +183,36 @@ struct VolumeShrink {
         let runs = try map.runs(volumeBlocks: old.blocksCount)
         if runs.contains(where: { $0.physicalEnd > end }) { return true }
         return try map.nodes(volumeBlocks: old.blocksCount).contains { $0 >= end }
+    }
+
+    /// Gives inodes of groups that go other numbers, with a journal for that time where there is
+    /// none: no blocks are behind the end any more, so there is room.
+    private func moveInodesWithJournal(
+        _ report: inout ResizeReport
+    ) throws(Ext4Error) -> Bool {
+        let journal = PassingJournal(device: device, options: options)
+        guard !old.compatible.contains(.hasJournal), try hasInodesBehind(),
+            try journal.add(behind: limit.block)
+        else { return try moveInodes(&report) }
+        let isDone: Bool
+        do throws(Ext4Error) {
+            isDone = try moveInodes(&report)
+        } catch {
+            try journal.remove()
+            throw error
+        }
+        try journal.remove()
+        return isDone
+    }
+
+    /// Whether inodes are in use in groups that go.
+    private func hasInodesBehind() throws(Ext4Error) -> Bool {
+        let volume = try Self.read(device, options)
+        for number in limit.group.rawValue..<max(old.groupCount, limit.group.rawValue) {
+            let descriptor = try volume.groups.descriptor(of: GroupNumber(number))
+            if descriptor.freeInodesCount < old.inodesPerGroup { return true }
+        }
+        return false
     }
 
     private func moveInodes(_ report: inout ResizeReport) throws(Ext4Error) -> Bool {
