@@ -103,11 +103,9 @@ extension ImageBuilder {
         guard let place = place(in: &file) else { throw .invalidArgument }
         let room = min(UInt64(count), place.count)
         let filled = try writer.fill(at: place.offset, count: Int(room), body)
-        guard filled > 0 else { return 0 }
-        let counted = min(filled, Int(room))
-        file.position &+= UInt64(counted)
-        byteCount &+= UInt64(counted)
-        return counted
+        file.position &+= UInt64(filled)
+        byteCount &+= UInt64(filled)
+        return filled
     }
 
     /// Leaves a hole up to byte `offset` of the open file.
