@@ -56,7 +56,8 @@ extension ImageBuilder {
         try writeValues(numbering, &written)
         try writeAttributes(numbering, &written)
         try writer.flush()
-        for range in spare + freed { maker.free(range) }
+        for range in spare { maker.free(range) }
+        for range in freed { maker.free(range, isStale: true) }
         spare = []
         freed = []
         if case .automatic(let free, _) = size {

@@ -164,19 +164,29 @@ extension VolumeMaker {
         if superblock.hasDescriptorChecksums, isZeroed || !isLazy {
             descriptor.flags.insert(.inodeZeroed)
         }
-        guard !isZeroed else { return }
+        if isZeroed {
+            let start = places.inodeTable.rawValue
+            let table = start..<start + UInt64(superblock.inodeTableBlocks)
+            for part in stale.parts(in: table) { try clearUnwritten(part) }
+            return
+        }
         let used = superblock.inodesPerGroup - (isLazy ? descriptor.unusedInodesCount : 0)
         let count = VolumeGeometry.ceiling(UInt64(used), UInt64(superblock.inodesPerBlock))
         let start = places.inodeTable.rawValue
-        var place = start
-        for written in writtenTables.parts(in: start..<start + count) {
+        try clearUnwritten(start..<start + count)
+    }
+
+    /// Makes what no inode was written to zeros.
+    private func clearUnwritten(_ blocks: Range<UInt64>) throws(Ext4Error) {
+        var place = blocks.lowerBound
+        for written in writtenTables.parts(in: blocks) {
             try clear(place..<written.lowerBound)
             place = written.upperBound
         }
-        try clear(place..<start + count)
+        try clear(place..<blocks.upperBound)
     }
 
-    private func clear(_ blocks: Range<UInt64>) throws(Ext4Error) {
+    func clear(_ blocks: Range<UInt64>) throws(Ext4Error) {
         guard !blocks.isEmpty else { return }
         let log2 = UInt64(superblock.blockSizeLog2)
         try device.writeZeros(

@@ -114,9 +114,11 @@ extension VolumeMaker {
             for run in file.runs {
                 let count = min(run.upperBound - run.lowerBound, rest)
                 rest -= count
-                try device.writeZeros(
-                    at: run.lowerBound << UInt64(superblock.blockSizeLog2),
-                    count: count << UInt64(superblock.blockSizeLog2))
+                try clear(run.lowerBound..<run.lowerBound + count)
+            }
+        } else if isZeroed {
+            for run in file.runs {
+                for part in stale.parts(in: run) { try clear(part) }
             }
         }
         var bytes = [UInt8](repeating: 0, count: blockSize)

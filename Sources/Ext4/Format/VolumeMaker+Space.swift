@@ -140,8 +140,11 @@ extension VolumeMaker {
     }
 
     /// Gives blocks back that were taken for data: whole clusters.
-    package func free(_ range: Range<UInt64>) {
+    ///
+    /// - Parameter isStale: something may have been written there.
+    package func free(_ range: Range<UInt64>, isStale: Bool = false) {
         taken.remove(range)
+        if isStale { stale.insert(range) }
         if range.upperBound == cursor {
             cursor = range.lowerBound
         } else {

@@ -18,6 +18,8 @@ package final class VolumeMaker {
     var own = OwnFiles()
     /// The blocks that were taken, in whole clusters; not those of structures.
     var taken = NumberRanges()
+    /// The blocks that were written and given back: whoever needs zeros there writes them.
+    var stale = NumberRanges()
     /// The inodes that were taken.
     var takenInodes = NumberRanges()
     /// Those of them that are directories.
