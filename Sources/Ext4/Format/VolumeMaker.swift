@@ -215,6 +215,11 @@ package final class VolumeMaker {
             switch try attempt(options, count, room: room, packedStart: end, freeBlocks) {
             case .fits(let layout):
                 self.layout = layout
+                if layout.orphanFileBlocks == 0, let inode = own.orphanFile {
+                    // It went with the journal that a small volume has no room for.
+                    takenInodes.remove(UInt64(inode.rawValue)..<UInt64(inode.rawValue) + 1)
+                    own.orphanFile = nil
+                }
                 isGrowing = false
                 lastUnit = nil
                 gaps = []
