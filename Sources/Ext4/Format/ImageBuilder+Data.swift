@@ -224,6 +224,35 @@ extension ImageBuilder {
 
     // MARK: Blocks
 
+    /// The blocks of a cluster.
+    var clusterBlocks: UInt64 { 1 << clusterLog2 }
+
+    /// The clusters that blocks lie in.
+    private func clusters(_ blocks: Range<UInt64>) -> Range<UInt64> {
+        let ratio = clusterBlocks
+        let first = UInt64(superblock.firstDataBlock)
+        let start = (blocks.lowerBound &- first) / ratio &* ratio &+ first
+        let end = (blocks.upperBound &- first &+ ratio &- 1) / ratio &* ratio &+ first
+        return start..<end
+    }
+
+    /// Frees the blocks of runs.
+    func free(_ runs: [BlockRun]) {
+        var last: Range<UInt64> = 0..<0
+        for run in runs {
+            guard let start = run.start?.rawValue else { continue }
+            var range = clusters(start..<start &+ run.count)
+            // Two runs of one cluster: it was freed with the first.
+            if range.lowerBound < last.upperBound, range.upperBound >= last.upperBound,
+                range.lowerBound >= last.lowerBound
+            {
+                range = last.upperBound..<range.upperBound
+            }
+            last = range
+            if !range.isEmpty { freed.append(range) }
+        }
+    }
+
     /// How many blocks so many bytes fill.
     private func blockCount(_ size: UInt64) -> UInt64 {
         (size >> blockSizeLog2) &+ (size & UInt64(blockSize &- 1) == 0 ? 0 : 1)

@@ -232,7 +232,8 @@ public final class ImageBuilder {
         try check(name)
         let index = try tree.directory(directory)
         var described = try node(for: new)
-        if let place = tree.place(of: name, in: index) {
+        let place = tree.place(of: name, in: index)
+        if let place {
             let old = ImageNode(index: tree.directories[index].entries[place].node)
             if new.mode.type == .directory, tree[old].type == .directory {
                 described.contents = tree[old].contents
@@ -241,7 +242,6 @@ public final class ImageBuilder {
                 return old
             }
             guard old != .lostAndFound else { throw .exists }
-            remove(place, in: index)
         }
         switch new.mode.type {
         case .symlink: try setTarget(new.target, of: &described)
@@ -251,6 +251,8 @@ public final class ImageBuilder {
         case .unknown: throw .invalidArgument
         default: break
         }
+        // Nothing was refused: now what has the name may go.
+        if let place { remove(place, in: index) }
         let node = try tree.add(described)
         if new.mode.type == .directory { tree.makeDirectory(node, parent: directory) }
         tree.insert(name, node, in: index)
@@ -269,11 +271,15 @@ public final class ImageBuilder {
         guard tree[node].type != .directory else { throw .notPermitted }
         guard tree[node].linkCount < Volume.maximumLinkCount else { throw .tooManyLinks }
         let index = try tree.directory(directory)
-        if let place = tree.place(of: bytes, in: index) {
-            guard tree.directories[index].entries[place].node != node.index else { return }
-            remove(place, in: index)
+        let place = tree.place(of: bytes, in: index)
+        if let place {
+            let old = ImageNode(index: tree.directories[index].entries[place].node)
+            guard old != node else { return }
+            guard old != .lostAndFound else { throw .exists }
         }
         tree.insert(bytes, node, in: index)
+        // Last, as the file may have been in what goes.
+        if let place { remove(place, in: index) }
     }
 
     /// What a name leads to.
@@ -483,35 +489,6 @@ public final class ImageBuilder {
     }
 
     // MARK: Space
-
-    /// The blocks of a cluster.
-    var clusterBlocks: UInt64 { 1 << clusterLog2 }
-
-    /// The clusters that blocks lie in.
-    func clusters(_ blocks: Range<UInt64>) -> Range<UInt64> {
-        let ratio = clusterBlocks
-        let first = UInt64(superblock.firstDataBlock)
-        let start = (blocks.lowerBound &- first) / ratio &* ratio &+ first
-        let end = (blocks.upperBound &- first &+ ratio &- 1) / ratio &* ratio &+ first
-        return start..<end
-    }
-
-    /// Frees the blocks of runs.
-    func free(_ runs: [BlockRun]) {
-        var last: Range<UInt64> = 0..<0
-        for run in runs {
-            guard let start = run.start?.rawValue else { continue }
-            var range = clusters(start..<start &+ run.count)
-            // Two runs of one cluster: it was freed with the first.
-            if range.lowerBound < last.upperBound, range.upperBound >= last.upperBound,
-                range.lowerBound >= last.lowerBound
-            {
-                range = last.upperBound..<range.upperBound
-            }
-            last = range
-            if !range.isEmpty { freed.append(range) }
-        }
-    }
 
     /// Takes up to `count` clusters that follow each other: at least one.
     ///
