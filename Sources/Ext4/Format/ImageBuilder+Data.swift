@@ -149,21 +149,22 @@ extension ImageBuilder {
     ///
     /// - Parameter size: how long it is; nil for up to where it was written, or for the size that
     ///   was announced if that is more.
-    /// - Throws: `.invalidArgument` when none is open, or for less than was written; `.io`.
+    /// - Throws: `.invalidArgument` when none is open, or for less than was written;
+    ///   `.fileTooLarge`, with which the file stays open; `.io`.
     public func closeFile(size: UInt64? = nil) throws(Ext4Error) {
         guard var file = open else { throw .invalidArgument }
         let size = size ?? max(file.position, file.size)
         guard size >= file.position else { throw .invalidArgument }
+        try check(size: size)
         open = nil
+        // Its names were taken away meanwhile.
+        guard tree[file.node].linkCount > 0 else { return free(file.runs) }
         if file.inline != nil, size > UInt64(file.inlineCapacity) { try moveOut(&file) }
         tree[file.node].size = size
         if let contents = file.inline {
             let rest = [UInt8](repeating: 0, count: Int(size) &- contents.count)
             tree[file.node].contents = unsafe tree.store((contents + rest).span.bytes)
             return
-        }
-        if size >= 1 << 31, !superblock.readOnlyCompatible.contains(.largeFile) {
-            throw .fileTooLarge
         }
         release(from: blockCount(file.position), of: &file)
         try clear(to: file.mappedEnd << blockSizeLog2, of: &file)
@@ -183,11 +184,21 @@ extension ImageBuilder {
         return node
     }
 
-    /// Ends the open file and takes it away again, under whatever name it has.
+    /// Ends the open file and takes it away again, under whatever names it has.
     public func abandonFile() {
         guard let file = open else { return }
         open = nil
         free(file.runs)
+        // Most likely it is the last one of the last directory.
+        for index in tree.directories.indices.reversed() {
+            for place in tree.directories[index].entries.indices.reversed() {
+                guard tree[file.node].linkCount > 0 else { return }
+                guard tree.directories[index].entries[place].node == file.node.index else {
+                    continue
+                }
+                _ = tree.remove(place, in: index)
+            }
+        }
     }
 
     // MARK: Inline contents
@@ -266,6 +277,9 @@ extension ImageBuilder {
             limit = min(limit, 12 + perTable + perTable * perTable + perTable * perTable * perTable)
         }
         guard size <= 1 << 62, blockCount(size) <= limit else { throw .fileTooLarge }
+        if size >= 1 << 31, !superblock.readOnlyCompatible.contains(.largeFile) {
+            throw .fileTooLarge
+        }
     }
 
     /// Gives those blocks of the file that have no place one.
