@@ -9,10 +9,14 @@ struct ImageAttributes {
         let inInode: AttributeSet
         /// What stands in a block; nothing for no block.
         let inBlock: AttributeSet
-        /// Blocks of the volume that values in inodes of their own fill.
+        /// Blocks of the volume that values in inodes of their own fill, in whole clusters.
         let valueBlocks: UInt64
         /// The permissions that an access list gives, if there is one that the mode follows.
         let permissions: UInt16?
+        /// How many values have inodes of their own.
+        var valueCount: UInt64 {
+            UInt64(inInode.valueInodes.count &+ inBlock.valueInodes.count)
+        }
         /// How many inodes have the set; known at the end.
         var useCount: UInt64 = 0
     }
@@ -134,8 +138,10 @@ struct ImageAttributes {
                 try stored.set(
                     name, toValueIn: InodeNumber(Self.provisional &- UInt32(index)),
                     size: value.count, hash: values[index].hash)
+                let cluster = superblock.clusterSize
                 valueBlocks &+=
-                    UInt64((value.count &+ superblock.blockSize &- 1) / superblock.blockSize)
+                    UInt64(
+                        (value.count &+ cluster &- 1) / cluster * (cluster / superblock.blockSize))
             }
         } catch {
             throw error == .noSpace ? .attributeTooLarge : error

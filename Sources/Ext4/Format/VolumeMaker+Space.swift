@@ -177,13 +177,15 @@ extension VolumeMaker {
     /// Writes an inode, with its checksum; each one once, and none before the size is settled.
     /// It counts as taken from then on. Where numbers follow each other, their blocks are written
     /// in large pieces.
+    ///
+    /// - Parameter valueCount: how many of its attributes have inodes of their own.
     package func setInode(
-        _ record: inout InodeRecord, _ inode: InodeNumber
+        _ record: inout InodeRecord, _ inode: InodeNumber, valueCount: UInt64 = 0
     ) throws(Ext4Error) {
         guard inode.rawValue > 0, inode.rawValue <= superblock.inodesCount, !isGrowing else {
             throw .invalidArgument
         }
-        note(record, inode)
+        note(record, inode, valueCount)
         if superblock.hasMetadataChecksums {
             record.seal(number: inode, seed: superblock.checksumSeed)
         }
@@ -203,8 +205,8 @@ extension VolumeMaker {
         }
     }
 
-    /// Counts an inode.
-    private func note(_ record: InodeRecord, _ inode: InodeNumber) {
+    /// Counts an inode. To quota, the inodes of values are of those who name them, each time.
+    private func note(_ record: InodeRecord, _ inode: InodeNumber, _ valueCount: UInt64) {
         typealias Layout = InodeRecord.Layout
         let number = UInt64(inode.rawValue)
         takenInodes.insert(number..<number + 1)
@@ -212,7 +214,8 @@ extension VolumeMaker {
             directories.insert(number..<number + 1)
         }
         guard !layout.quotas.isEmpty, inode == .root || inode >= superblock.firstInode,
-            inode != own.projectQuota, inode != own.orphanFile
+            inode != own.projectQuota, inode != own.orphanFile,
+            !record.flags.contains(.attributeInode)
         else { return }
         let owners = [
             UInt32(record[Layout.userIDLow]) | UInt32(record[Layout.userIDHigh]) << 16,
@@ -222,7 +225,7 @@ extension VolumeMaker {
         let bytes = record.blocks512(superblock) << 9
         for (kind, owner) in owners.enumerated() {
             let before = usage[kind][owner] ?? (0, 0)
-            usage[kind][owner] = (before.inodes + 1, before.bytes + bytes)
+            usage[kind][owner] = (before.inodes + 1 + valueCount, before.bytes + bytes)
         }
     }
 

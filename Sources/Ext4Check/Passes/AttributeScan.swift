@@ -9,6 +9,8 @@ struct AttributeScan {
     private let fields: InodeFields
     /// Clusters that they take: the block, and what holds the values of their own inodes.
     private(set) var clusters: UInt64 = 0
+    /// How many values have inodes of their own.
+    private(set) var valueCount: UInt64 = 0
     /// Bytes of `system.data`; nil when there is no such attribute.
     private(set) var inlineCount: Int?
     /// Whether without them the contents cannot be had.
@@ -140,6 +142,7 @@ struct AttributeScan {
         in number: InodeNumber, size: Int, of entry: AttributeEntry, _ place: Corruption.Place
     ) throws(Ext4Error) {
         clusters &+= clusters(ofValue: size)
+        valueCount &+= 1
         state.gathered.withLock { $0.attributeInodes[number.rawValue, default: 0] += 1 }
         let bytes = try volume.inodeBytes(number)
         let span = unsafe bytes.span.bytes
@@ -197,6 +200,7 @@ struct AttributeScan {
         }
         if let known {
             clusters &+= known.valueClusters
+            valueCount &+= known.valueCount
             hasContext = hasContext || known.hasContext
             return
         }
@@ -207,7 +211,7 @@ struct AttributeScan {
     private mutating func checkFirst(_ block: UInt64) throws(Ext4Error) {
         let bytes = try volume.block(BlockNumber(block))
         let span = unsafe bytes.span.bytes
-        let before = clusters
+        let (before, countBefore) = (clusters, valueCount)
         let hadContext = hasContext
         var isSound = true
         let place = Corruption.Place(inode: fields.number, block: BlockNumber(block))
@@ -245,8 +249,8 @@ struct AttributeScan {
         }
         let use = AttributeBlockUse(
             stored: span[XAttrBlockHeader.Layout.referenceCount], users: 1,
-            valueClusters: clusters &- before, hasContext: hasContext && !hadContext,
-            isSound: isSound)
+            valueClusters: clusters &- before, valueCount: valueCount &- countBefore,
+            hasContext: hasContext && !hadContext, isSound: isSound)
         // Another thread may have come to it meanwhile; the block is claimed by the first.
         let isFirst = state.gathered.withLock { gathered -> Bool in
             guard gathered.attributeBlocks[block] == nil else {

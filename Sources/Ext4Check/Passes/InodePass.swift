@@ -241,7 +241,7 @@ struct InodeScan {
         case .characterDevice, .blockDevice, .fifo, .socket:
             checkSpecial(fields, bytes)
             checkBlockCount(fields, bytes, clusters: attributes.clusters)
-            addQuota(fields, bytes, clusters: attributes.clusters)
+            addQuota(fields, bytes, attributes, clusters: attributes.clusters)
         case .unknown:
             report(.inodeMode, number, found: UInt64(fields.mode.rawValue))
             isBad = true
@@ -353,7 +353,8 @@ struct InodeScan {
         }
         if fields.type != .symlink, !isInline { checkSize(fields, scan) }
         checkBlockCount(fields, bytes, clusters: scan.clusters &+ attributes.clusters)
-        addQuota(fields, bytes, clusters: scan.clusters &+ attributes.clusters)
+        addQuota(
+            fields, bytes, attributes, clusters: scan.clusters &+ attributes.clusters)
         return isInline ? nil : scan
     }
 
@@ -399,9 +400,13 @@ struct InodeScan {
         return blocks << volume.blockSizeLog2
     }
 
-    private mutating func addQuota(_ fields: InodeFields, _ bytes: RawSpan, clusters: UInt64) {
+    /// Counts an inode as its owner's. Those of values are counted where they are named, by each
+    /// who names them.
+    private mutating func addQuota(
+        _ fields: InodeFields, _ bytes: RawSpan, _ attributes: AttributeScan, clusters: UInt64
+    ) {
         guard hasQuota, fields.number == .root || fields.number >= superblock.firstInode,
-            !ownInodes.contains(fields.number)
+            !ownInodes.contains(fields.number), !fields.flags.contains(.attributeInode)
         else { return }
         let amount = clusters &* UInt64(superblock.clusterSize)
         let project = fields.has(Layout.projectID) ? bytes[Layout.projectID] : 0
@@ -416,7 +421,8 @@ struct InodeScan {
             ), (.project, project),
         ] {
             share.quotas[kind.rawValue][id, default: QuotaAmount()].bytes &+= amount
-            share.quotas[kind.rawValue][id, default: QuotaAmount()].inodes &+= 1
+            share.quotas[kind.rawValue][id, default: QuotaAmount()].inodes &+=
+                1 &+ attributes.valueCount
         }
     }
 }

@@ -127,6 +127,8 @@ package struct AttributeBlockUse: Hashable, Sendable {
     package var users: UInt32
     /// Clusters of values in inodes of their own, which each of its users is charged for.
     let valueClusters: UInt64
+    /// How many such values there are.
+    let valueCount: UInt64
     /// Whether one of the attributes is an encryption context.
     let hasContext: Bool
     /// Whether it is sound enough to be shared out.
