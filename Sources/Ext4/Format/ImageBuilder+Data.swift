@@ -233,6 +233,13 @@ extension ImageBuilder {
         }
     }
 
+    /// Writes contents that stood in an inode to blocks.
+    func moveOut(_ contents: [UInt8]) throws(Ext4Error) -> ImageTree.Contents {
+        let rest = contents.count & (blockSize &- 1)
+        let padding = [UInt8](repeating: 0, count: rest == 0 ? 0 : blockSize &- rest)
+        return tree.contents(try writeBlocks(contents + padding))
+    }
+
     // MARK: Blocks
 
     /// The blocks of a cluster.

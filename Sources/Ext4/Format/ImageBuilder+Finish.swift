@@ -231,7 +231,7 @@ extension ImageBuilder {
     // MARK: Blocks
 
     /// Writes whole blocks to as few runs as there are.
-    private func writeBlocks(_ bytes: [UInt8]) throws(Ext4Error) -> [BlockRun] {
+    func writeBlocks(_ bytes: [UInt8]) throws(Ext4Error) -> [BlockRun] {
         let log2 = blockSizeLog2
         let count = UInt64(bytes.count) >> log2
         let ratio = clusterBlocks

@@ -342,7 +342,8 @@ public final class ImageBuilder {
 
     /// Changes what an inode says, but for its type.
     ///
-    /// - Throws: `.notFound`, `.invalidArgument` for another type, `.attributeTooLarge`.
+    /// - Throws: `.notFound`, `.invalidArgument` for another type, `.attributeTooLarge`; `.noSpace`
+    ///   and `.io` where contents leave the inode for its attributes.
     public func set(_ node: ImageNode, to new: NewImageNode) throws(Ext4Error) {
         guard tree.contains(node) else { throw .notFound }
         guard tree[node].type == new.mode.type else { throw .invalidArgument }
@@ -350,6 +351,11 @@ public final class ImageBuilder {
         described.contents = tree[node].contents
         described.linkCount = tree[node].linkCount
         described.size = tree[node].size
+        if case .bytes(let offset, let count) = described.contents,
+            new.mode.type == .regular, count > attributes.inlineCapacity(described.attributes)
+        {
+            described.contents = try moveOut(Array(tree.stored[offset..<offset &+ count]))
+        }
         tree[node] = described
     }
 
