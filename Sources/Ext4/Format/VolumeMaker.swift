@@ -213,7 +213,10 @@ package final class VolumeMaker {
         // Each turn adds what was missing, at least a cluster.
         while count <= most {
             switch try attempt(options, count, room: room, packedStart: end, freeBlocks) {
-            case .fits(let layout):
+            case .fits(let fitting, let surplus):
+                let layout = smallest(fitting, surplus) { (count) throws(FormatProblem) in
+                    try attempt(options, count, room: room, packedStart: end, freeBlocks)
+                }
                 self.layout = layout
                 if layout.orphanFileBlocks == 0, let inode = own.orphanFile {
                     // It went with the journal that a small volume has no room for.
@@ -232,8 +235,31 @@ package final class VolumeMaker {
     }
 
     private enum Attempt {
-        case fits(VolumeLayout)
+        case fits(VolumeLayout, surplus: UInt64)
         case lacks(UInt64)
+    }
+
+    /// The smallest volume that holds everything, from one that does and has blocks to spare: what
+    /// a small one lacks is not always known exactly.
+    private func smallest(
+        _ fitting: VolumeLayout, _ surplus: UInt64,
+        _ attempt: (UInt64) throws(FormatProblem) -> Attempt
+    ) -> VolumeLayout {
+        var layout = fitting
+        var cut = wholeClusters(surplus, up: false)
+        while cut > 0 {
+            let count = layout.superblock.blocksCount
+            // A journal that was promised stays.
+            if count > cut, case .fits(let smaller, let rest) = try? attempt(count - cut),
+                smaller.journalBlocks == layout.journalBlocks
+            {
+                layout = smaller
+                cut = min(cut, wholeClusters(rest, up: false))
+            } else {
+                cut = wholeClusters(cut / 2, up: false)
+            }
+        }
+        return layout
     }
 
     /// Whether a volume of `count` blocks holds everything.
@@ -280,6 +306,6 @@ package final class VolumeMaker {
         for range in clusters(of: unit.structures).ranges { used.insert(range) }
         let usedCount = used.count(in: 0..<rest.upperBound)
         let needed = usedCount + layout.ownFileBlocks + freeBlocks
-        return needed <= all ? .fits(layout) : .lacks(needed - all)
+        return needed <= all ? .fits(layout, surplus: all - needed) : .lacks(needed - all)
     }
 }
