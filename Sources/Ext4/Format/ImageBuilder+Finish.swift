@@ -65,7 +65,7 @@ extension ImageBuilder {
             do throws(FormatProblem) {
                 try maker.settle(
                     inodeCount: UInt64(numbering.end - 1),
-                    freeBlocks: (free + block - 1) / block)
+                    freeBlocks: (free + block - 1) / block, owners: owners(numbering))
             } catch {
                 throw .noSpace
             }
@@ -119,6 +119,17 @@ extension ImageBuilder {
         numbering.values = attributes.numberValues(from: next)
         numbering.end = max(next, (numbering.values.max() ?? 0) &+ 1)
         return numbering
+    }
+
+    /// Who owns something, by user, by group and by project; nil where nobody counts that.
+    private func owners(_ numbering: Numbering) -> [Set<UInt32>]? {
+        guard superblock.readOnlyCompatible.contains(.quota) else { return nil }
+        var owners: [Set<UInt32>] = [[], [], [0]]
+        for (index, node) in tree.nodes.enumerated() where numbering.numbers[index] > 0 {
+            owners[0].insert(node.userID)
+            owners[1].insert(node.groupID)
+        }
+        return owners
     }
 
     private func owner(_ number: UInt32) -> BlockOwner {

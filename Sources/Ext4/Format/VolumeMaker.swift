@@ -38,6 +38,8 @@ package final class VolumeMaker {
     private var lastUnit: (number: UInt32, unit: GroupUnit, clusters: NumberRanges)?
     /// What each owner uses of the inodes that were set, by user, by group and by project.
     var usage: [Usage] = [[:], [:], [:]]
+    /// The bytes that are kept for quota files while the size is open.
+    private var quotaSizes = [Int](repeating: QuotaTree.roomyFile, count: 3)
     /// Whether the quota files are made at the end, when all is known that they count.
     var owesQuota = false
     /// Told how many groups are done, of how many.
@@ -197,8 +199,13 @@ package final class VolumeMaker {
     /// - Parameters:
     ///   - inodeCount: how many inodes there must be.
     ///   - freeBlocks: how many blocks must be left when the volume's own files are made.
-    package func settle(inodeCount: UInt64, freeBlocks: UInt64) throws(FormatProblem) {
+    ///   - owners: who is in the quota files, by user, by group and by project; nil for some
+    ///     hundred of each.
+    package func settle(
+        inodeCount: UInt64, freeBlocks: UInt64, owners: [Set<UInt32>]? = nil
+    ) throws(FormatProblem) {
         guard isGrowing else { return }
+        if let owners { quotaSizes = owners.map { QuotaTree.byteCount(of: $0) } }
         var options = layout.options
         options.blockSize = blockSize
         options.inodeCount = inodeCount
@@ -305,7 +312,7 @@ package final class VolumeMaker {
         var used = taken
         for range in clusters(of: unit.structures).ranges { used.insert(range) }
         let usedCount = used.count(in: 0..<rest.upperBound)
-        let needed = usedCount + layout.ownFileBlocks + freeBlocks
+        let needed = usedCount + layout.ownFileBlocks(quotaSizes: quotaSizes) + freeBlocks
         return needed <= all ? .fits(layout, surplus: all - needed) : .lacks(needed - all)
     }
 }
