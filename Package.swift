@@ -133,9 +133,11 @@ let package = Package(
             name: "Ext4ResizeTests",
             dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
             swiftSettings: settings),
-        // Volumes that the maker makes. `scripts/compare-mkfs` compares them with mke2fs's.
+        // Volumes that the maker makes, and images with contents. `scripts/compare-mkfs` and
+        // `scripts/compare-images` compare them with those of others. Needs e2fsprogs and tar.
         .testTarget(
-            name: "Ext4FormatTests", dependencies: ["Ext4", "Ext4Check"], swiftSettings: settings),
+            name: "Ext4FormatTests", dependencies: ["Ext4", "Ext4Check", "Ext4Host"],
+            swiftSettings: settings),
         // Volumes whose features and checksums change. Needs e2fsprogs.
         .testTarget(
             name: "Ext4TuneTests",

@@ -63,48 +63,69 @@ extension ImageImport {
     func removeByName(
         _ path: ImagePath, _ shown: [UInt8], _ layer: inout Layer?
     ) throws(Failure) -> Bool {
-        guard let name = path.names.last, name.starts(with: Self.whiteout), let state = layer else {
-            return false
-        }
+        guard let name = path.names.last, let state = layer else { return false }
+        let isReserved = path.names.dropLast().contains { $0.starts(with: Self.reserved) }
+        guard !isReserved else { return true }
+        guard name.starts(with: Self.whiteout) else { return false }
         let isOpaque = name == Self.opaque
         guard isOpaque || !name.starts(with: Self.reserved) else { return true }
         guard
             let directory = try directory(path.names.dropLast(), makes: false, shown)
         else { return true }
         if isOpaque {
-            try removeBelow(directory, state, shown)
+            try remove(try entries(of: directory, shown), state, shown)
             return true
         }
         let hidden = FileName(Array(name.dropFirst(Self.whiteout.count)))
         let found = try attempt(shown) { () throws(Ext4Error) in
             try builder.find(hidden, in: directory)
         }
-        if let node = found ?? nil { try remove(hidden, node, in: directory, state, shown) }
+        if let node = found ?? nil {
+            try remove([Named(name: hidden, directory: directory, node: node)], state, shown)
+        }
         return true
     }
 
-    /// Takes what the layers below have in a directory away.
-    private func removeBelow(
-        _ directory: ImageNode, _ layer: Layer, _ shown: [UInt8]
-    ) throws(Failure) {
+    /// A name in a directory.
+    private struct Named {
+        let name: FileName
+        let directory: ImageNode
+        let node: ImageNode
+    }
+
+    private func entries(of directory: ImageNode, _ shown: [UInt8]) throws(Failure) -> [Named] {
         let entries = try attempt(shown) { () throws(Ext4Error) in
             try builder.entries(of: directory)
         }
-        for (name, node) in entries ?? [] where node != .lostAndFound {
-            try remove(name, node, in: directory, layer, shown)
-        }
+        return (entries ?? []).map { Named(name: $0.name, directory: directory, node: $0.node) }
     }
 
-    /// Takes a name away if a layer below has it; a directory that this layer has too stays, with
-    /// what this layer has in it.
+    /// Takes names away, with what is below them, as far as the layers below have them. Directories
+    /// stay that this layer has too, or has something in.
     private func remove(
-        _ name: FileName, _ node: ImageNode, in directory: ImageNode, _ layer: Layer,
-        _ shown: [UInt8]
+        _ names: [Named], _ layer: Layer, _ shown: [UInt8]
     ) throws(Failure) {
-        guard !builder.isNode(node, addedSince: layer.nodeCount) else { return }
-        if layer.touched.contains(node) { return try removeBelow(node, layer, shown) }
-        _ = try attempt(shown) { () throws(Ext4Error) in
-            try builder.remove(name, in: directory)
+        // Each behind the one that it is in.
+        var below = names.filter { !builder.isNode($0.node, addedSince: layer.nodeCount) }
+        var next = 0
+        while next < below.count {
+            if builder.type(of: below[next].node) == .directory {
+                below += try entries(of: below[next].node, shown).filter {
+                    !builder.isNode($0.node, addedSince: layer.nodeCount)
+                }
+            }
+            next += 1
+        }
+        for named in below.reversed() {
+            if builder.type(of: named.node) == .directory {
+                guard named.node != .lostAndFound, !layer.touched.contains(named.node) else {
+                    continue
+                }
+                guard try entries(of: named.node, shown).isEmpty else { continue }
+            }
+            _ = try attempt(shown) { () throws(Ext4Error) in
+                try builder.remove(named.name, in: named.directory)
+            }
         }
     }
 }

@@ -132,9 +132,10 @@ extension ImageImport {
                 try showProgress(header.path)
             }
         }
-        _ = try attempt(header.path) { () throws(Ext4Error) in
+        let closed: Void? = try attempt(header.path) { () throws(Ext4Error) in
             try builder.closeFile(size: skips ? 0 : header.size)
         }
+        if closed == nil { builder.abandonFile() }
         return failure
     }
 

@@ -234,9 +234,10 @@ extension ImageImport {
                 if position < size { try showProgress(path()) }
             }
         }
-        _ = try attempt(path()) { () throws(Ext4Error) in
+        let closed: Void? = try attempt(path()) { () throws(Ext4Error) in
             try builder.closeFile(size: failure == nil ? size : position)
         }
+        if closed == nil { builder.abandonFile() }
         return failure
     }
 

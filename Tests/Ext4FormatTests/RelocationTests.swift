@@ -156,19 +156,33 @@ import Ext4Check
         #expect(found.isEmpty)
     }
 
-    /// More inodes than a group can have make more groups, and never smaller ones: contents lie
-    /// around the copies of the superblock already.
-    @Test func manyInodesMakeMoreGroups() throws {
-        var options = try someOptions(.ext4, "")
+    /// More inodes than a group can have make smaller groups, of which no copy of the superblock
+    /// lies where contents are.
+    @Test(arguments: [(100, 9000), (3000, 9000), (3000, 20_000)])
+    func manyInodesMakeSmallerGroups(_ taken: UInt64, _ inodeCount: UInt64) throws {
+        var options = try someOptions(.ext4, "^has_journal")
         options.blockSize = 1024
-        options.blocksPerGroup = 1024
         let device = MemoryDevice([UInt8](repeating: 0, count: 24 << 20))
         let maker = try VolumeMaker(growingOn: device, options, descriptorRoom: 8)
-        _ = try maker.takeFirst(3000)
-        try maker.settle(inodeCount: 9000, freeBlocks: 0)
-        #expect(maker.superblock.blocksPerGroup == 1024)
-        #expect(maker.superblock.inodesCount >= 9000)
-        // Their tables take 2,250 blocks, the journal 1,024.
-        #expect(maker.superblock.blocksCount < 6400)
+        let runs = try maker.takeFirst(taken)
+        try maker.settle(inodeCount: inodeCount, freeBlocks: 0)
+        let superblock = maker.superblock
+        #expect(superblock.inodesCount >= inodeCount)
+        #expect(superblock.blocksPerGroup < 8192)
+        // A block has four inodes. As much is empty as it takes to get out of the way.
+        let least = taken + inodeCount / 4
+        #expect((least..<least + 1200).contains(superblock.blocksCount))
+        for group in 0..<superblock.groupCount {
+            for copy in maker.layout.copies(in: group) {
+                #expect(!runs.contains { $0.overlaps(copy) })
+            }
+        }
+        for run in runs { maker.free(run) }
+        try maker.makeEmptyRoot()
+        try maker.makeOwnFiles(hasContents: true)
+        try maker.finish()
+        var checking = CheckOptions()
+        checking.threads = 1
+        #expect(try Check.run(device, options: checking).report.findings.map { "\($0)" } == [])
     }
 }

@@ -11,10 +11,12 @@ struct ImageAttributes {
         let inBlock: AttributeSet
         /// Blocks of the volume that values in inodes of their own fill, in whole clusters.
         let valueBlocks: UInt64
-        /// How many such values there are.
-        let valueCount: UInt64
         /// The permissions that an access list gives, if there is one that the mode follows.
         let permissions: UInt16?
+        /// How many values have inodes of their own.
+        var valueCount: UInt64 {
+            UInt64(inInode.valueInodes.count &+ inBlock.valueInodes.count)
+        }
         /// How many inodes have the set; known at the end.
         var useCount: UInt64 = 0
     }
@@ -126,7 +128,6 @@ struct ImageAttributes {
             inBlock: AttributeSet(emptyIn: .block(byteCount: superblock.blockSize)),
             hasAttributeInodes: hasInodes)
         var valueBlocks: UInt64 = 0
-        var valueCount: UInt64 = 0
         let cluster = superblock.clusterSize
         let sorted = items.sorted { a, b in
             a.value.count != b.value.count
@@ -139,16 +140,15 @@ struct ImageAttributes {
                     name, toValueIn: InodeNumber(Self.provisional &- UInt32(index)),
                     size: value.count, hash: values[index].hash)
                 valueBlocks &+=
-                    UInt64((value.count &+ cluster &- 1) / cluster)
-                    << UInt64(superblock.clusterRatioLog2)
-                valueCount &+= 1
+                    UInt64(
+                        (value.count &+ cluster &- 1) / cluster * (cluster / superblock.blockSize))
             }
         } catch {
             throw error == .noSpace ? .attributeTooLarge : error
         }
         return Placed(
             inInode: stored.inInode, inBlock: stored.inBlock, valueBlocks: valueBlocks,
-            valueCount: valueCount, permissions: permissions)
+            permissions: permissions)
     }
 
     private mutating func value(_ bytes: [UInt8]) -> Int {

@@ -103,11 +103,9 @@ extension ImageBuilder {
         guard let place = place(in: &file) else { throw .invalidArgument }
         let room = min(UInt64(count), place.count)
         let filled = try writer.fill(at: place.offset, count: Int(room), body)
-        guard filled > 0 else { return 0 }
-        let counted = min(filled, Int(room))
-        file.position &+= UInt64(counted)
-        byteCount &+= UInt64(counted)
-        return counted
+        file.position &+= UInt64(filled)
+        byteCount &+= UInt64(filled)
+        return filled
     }
 
     /// Leaves a hole up to byte `offset` of the open file.
@@ -151,21 +149,22 @@ extension ImageBuilder {
     ///
     /// - Parameter size: how long it is; nil for up to where it was written, or for the size that
     ///   was announced if that is more.
-    /// - Throws: `.invalidArgument` when none is open, or for less than was written; `.io`.
+    /// - Throws: `.invalidArgument` when none is open, or for less than was written;
+    ///   `.fileTooLarge`, with which the file stays open; `.io`.
     public func closeFile(size: UInt64? = nil) throws(Ext4Error) {
         guard var file = open else { throw .invalidArgument }
         let size = size ?? max(file.position, file.size)
         guard size >= file.position else { throw .invalidArgument }
+        try check(size: size)
         open = nil
+        // Its names were taken away meanwhile.
+        guard tree[file.node].linkCount > 0 else { return free(file.runs) }
         if file.inline != nil, size > UInt64(file.inlineCapacity) { try moveOut(&file) }
         tree[file.node].size = size
         if let contents = file.inline {
             let rest = [UInt8](repeating: 0, count: Int(size) &- contents.count)
             tree[file.node].contents = unsafe tree.store((contents + rest).span.bytes)
             return
-        }
-        if size >= 1 << 31, !superblock.readOnlyCompatible.contains(.largeFile) {
-            throw .fileTooLarge
         }
         release(from: blockCount(file.position), of: &file)
         try clear(to: file.mappedEnd << blockSizeLog2, of: &file)
@@ -185,11 +184,21 @@ extension ImageBuilder {
         return node
     }
 
-    /// Ends the open file and takes it away again, under whatever name it has.
+    /// Ends the open file and takes it away again, under whatever names it has.
     public func abandonFile() {
         guard let file = open else { return }
         open = nil
         free(file.runs)
+        // Most likely it is the last one of the last directory.
+        for index in tree.directories.indices.reversed() {
+            for place in tree.directories[index].entries.indices.reversed() {
+                guard tree[file.node].linkCount > 0 else { return }
+                guard tree.directories[index].entries[place].node == file.node.index else {
+                    continue
+                }
+                _ = tree.remove(place, in: index)
+            }
+        }
     }
 
     // MARK: Inline contents
@@ -224,7 +233,43 @@ extension ImageBuilder {
         }
     }
 
+    /// Writes contents that stood in an inode to blocks.
+    func moveOut(_ contents: [UInt8]) throws(Ext4Error) -> ImageTree.Contents {
+        let rest = contents.count & (blockSize &- 1)
+        let padding = [UInt8](repeating: 0, count: rest == 0 ? 0 : blockSize &- rest)
+        return tree.contents(try writeBlocks(contents + padding))
+    }
+
     // MARK: Blocks
+
+    /// The blocks of a cluster.
+    var clusterBlocks: UInt64 { 1 << clusterLog2 }
+
+    /// The clusters that blocks lie in.
+    private func clusters(_ blocks: Range<UInt64>) -> Range<UInt64> {
+        let ratio = clusterBlocks
+        let first = UInt64(superblock.firstDataBlock)
+        let start = (blocks.lowerBound &- first) / ratio &* ratio &+ first
+        let end = (blocks.upperBound &- first &+ ratio &- 1) / ratio &* ratio &+ first
+        return start..<end
+    }
+
+    /// Frees the blocks of runs.
+    func free(_ runs: [BlockRun]) {
+        var last: Range<UInt64> = 0..<0
+        for run in runs {
+            guard let start = run.start?.rawValue else { continue }
+            var range = clusters(start..<start &+ run.count)
+            // Two runs of one cluster: it was freed with the first.
+            if range.lowerBound < last.upperBound, range.upperBound >= last.upperBound,
+                range.lowerBound >= last.lowerBound
+            {
+                range = last.upperBound..<range.upperBound
+            }
+            last = range
+            if !range.isEmpty { freed.append(range) }
+        }
+    }
 
     /// How many blocks so many bytes fill.
     private func blockCount(_ size: UInt64) -> UInt64 {
@@ -239,6 +284,9 @@ extension ImageBuilder {
             limit = min(limit, 12 + perTable + perTable * perTable + perTable * perTable * perTable)
         }
         guard size <= 1 << 62, blockCount(size) <= limit else { throw .fileTooLarge }
+        if size >= 1 << 31, !superblock.readOnlyCompatible.contains(.largeFile) {
+            throw .fileTooLarge
+        }
     }
 
     /// Gives those blocks of the file that have no place one.

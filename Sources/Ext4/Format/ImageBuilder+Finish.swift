@@ -57,7 +57,9 @@ extension ImageBuilder {
         try writeAttributes(numbering, &written)
         try giveBack()
         do throws(FormatProblem) {
-            try maker.settle(inodeCount: inodeCount(numbering), freeBlocks: freeBlocks)
+            try maker.settle(
+                inodeCount: inodeCount(numbering), freeBlocks: freeBlocks, owners: owners(numbering)
+            )
         } catch {
             throw .noSpace
         }
@@ -135,6 +137,17 @@ extension ImageBuilder {
         numbering.values = attributes.numberValues(from: next)
         numbering.end = max(next, (numbering.values.max() ?? 0) &+ 1)
         return numbering
+    }
+
+    /// Who owns something, by user, by group and by project; nil where nobody counts that.
+    func owners(_ numbering: Numbering) -> [Set<UInt32>]? {
+        guard superblock.readOnlyCompatible.contains(.quota) else { return nil }
+        var owners: [Set<UInt32>] = [[], [], [0]]
+        for (index, node) in tree.nodes.enumerated() where numbering.numbers[index] > 0 {
+            owners[0].insert(node.userID)
+            owners[1].insert(node.groupID)
+        }
+        return owners
     }
 
     private func owner(_ number: UInt32) -> BlockOwner {
@@ -247,7 +260,7 @@ extension ImageBuilder {
     // MARK: Blocks
 
     /// Writes whole blocks to as few runs as there are.
-    private func writeBlocks(_ bytes: [UInt8]) throws(Ext4Error) -> [BlockRun] {
+    func writeBlocks(_ bytes: [UInt8]) throws(Ext4Error) -> [BlockRun] {
         let log2 = blockSizeLog2
         let count = UInt64(bytes.count) >> log2
         let ratio = clusterBlocks

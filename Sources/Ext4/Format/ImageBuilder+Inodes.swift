@@ -7,9 +7,9 @@ extension ImageBuilder {
         for index in tree.nodes.indices where numbering.numbers[index] > 0 {
             let number = InodeNumber(numbering.numbers[index])
             var record = try record(Int32(truncatingIfNeeded: index), numbering, &written)
-            let set = tree.nodes[index].attributes
+            let set = Int(tree.nodes[index].attributes)
             try maker.setInode(
-                &record, number, values: set < 0 ? 0 : attributes.sets[Int(set)].valueCount)
+                &record, number, valueCount: set < 0 ? 0 : attributes.sets[set].valueCount)
         }
         for (index, value) in attributes.values.enumerated() where numbering.values[index] > 0 {
             let number = InodeNumber(numbering.values[index])

@@ -9,7 +9,7 @@ extension ImageBuilder {
         let relocation: Relocation
         do throws(FormatProblem) {
             relocation = try maker.settleAround(
-                inodeCount: inodeCount(numbering), freeBlocks: freeBlocks
+                inodeCount: inodeCount(numbering), freeBlocks: freeBlocks, owners: owners(numbering)
             ) { furtherBlocks(numbering, $0) }
         } catch {
             throw .noSpace

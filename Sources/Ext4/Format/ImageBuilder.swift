@@ -240,7 +240,8 @@ public final class ImageBuilder {
         try check(name)
         let index = try tree.directory(directory)
         var described = try node(for: new)
-        if let place = tree.place(of: name, in: index) {
+        let place = tree.place(of: name, in: index)
+        if let place {
             let old = ImageNode(index: tree.directories[index].entries[place].node)
             if new.mode.type == .directory, tree[old].type == .directory {
                 described.contents = tree[old].contents
@@ -249,7 +250,6 @@ public final class ImageBuilder {
                 return old
             }
             guard old != .lostAndFound else { throw .exists }
-            remove(place, in: index)
         }
         switch new.mode.type {
         case .symlink: try setTarget(new.target, of: &described)
@@ -259,6 +259,8 @@ public final class ImageBuilder {
         case .unknown: throw .invalidArgument
         default: break
         }
+        // Nothing was refused: now what has the name may go.
+        if let place { remove(place, in: index) }
         let node = try tree.add(described)
         if new.mode.type == .directory { tree.makeDirectory(node, parent: directory) }
         tree.insert(name, node, in: index)
@@ -277,11 +279,15 @@ public final class ImageBuilder {
         guard tree[node].type != .directory else { throw .notPermitted }
         guard tree[node].linkCount < Volume.maximumLinkCount else { throw .tooManyLinks }
         let index = try tree.directory(directory)
-        if let place = tree.place(of: bytes, in: index) {
-            guard tree.directories[index].entries[place].node != node.index else { return }
-            remove(place, in: index)
+        let place = tree.place(of: bytes, in: index)
+        if let place {
+            let old = ImageNode(index: tree.directories[index].entries[place].node)
+            guard old != node else { return }
+            guard old != .lostAndFound else { throw .exists }
         }
         tree.insert(bytes, node, in: index)
+        // Last, as the file may have been in what goes.
+        if let place { remove(place, in: index) }
     }
 
     /// What a name leads to.
@@ -344,7 +350,8 @@ public final class ImageBuilder {
 
     /// Changes what an inode says, but for its type.
     ///
-    /// - Throws: `.notFound`, `.invalidArgument` for another type, `.attributeTooLarge`.
+    /// - Throws: `.notFound`, `.invalidArgument` for another type, `.attributeTooLarge`; `.noSpace`
+    ///   and `.io` where contents leave the inode for its attributes.
     public func set(_ node: ImageNode, to new: NewImageNode) throws(Ext4Error) {
         guard tree.contains(node) else { throw .notFound }
         guard tree[node].type == new.mode.type else { throw .invalidArgument }
@@ -352,6 +359,11 @@ public final class ImageBuilder {
         described.contents = tree[node].contents
         described.linkCount = tree[node].linkCount
         described.size = tree[node].size
+        if case .bytes(let offset, let count) = described.contents,
+            new.mode.type == .regular, count > attributes.inlineCapacity(described.attributes)
+        {
+            described.contents = try moveOut(Array(tree.stored[offset..<offset &+ count]))
+        }
         tree[node] = described
     }
 
@@ -491,35 +503,6 @@ public final class ImageBuilder {
     }
 
     // MARK: Space
-
-    /// The blocks of a cluster.
-    var clusterBlocks: UInt64 { 1 << clusterLog2 }
-
-    /// The clusters that blocks lie in.
-    func clusters(_ blocks: Range<UInt64>) -> Range<UInt64> {
-        let ratio = clusterBlocks
-        let first = UInt64(superblock.firstDataBlock)
-        let start = (blocks.lowerBound &- first) / ratio &* ratio &+ first
-        let end = (blocks.upperBound &- first &+ ratio &- 1) / ratio &* ratio &+ first
-        return start..<end
-    }
-
-    /// Frees the blocks of runs.
-    func free(_ runs: [BlockRun]) {
-        var last: Range<UInt64> = 0..<0
-        for run in runs {
-            guard let start = run.start?.rawValue else { continue }
-            var range = clusters(start..<start &+ run.count)
-            // Two runs of one cluster: it was freed with the first.
-            if range.lowerBound < last.upperBound, range.upperBound >= last.upperBound,
-                range.lowerBound >= last.lowerBound
-            {
-                range = last.upperBound..<range.upperBound
-            }
-            last = range
-            if !range.isEmpty { freed.append(range) }
-        }
-    }
 
     /// Takes up to `count` clusters that follow each other: at least one.
     ///

@@ -30,33 +30,43 @@ struct ImageWriter {
     }
 
     /// Gives `body` up to `count` bytes from byte `offset` of the device on, all of blocks that
-    /// follow each other, to fill from their start. What it does not fill is undefined.
+    /// follow each other, to fill from their start. What it does not fill of the last block that it
+    /// fills is undefined. An offset inside a block goes on with what was written of that.
     ///
-    /// - Returns: what `body` returns, which is how many bytes it has filled.
+    /// - Returns: how many bytes `body` has filled; it may say less than none.
     mutating func fill(
         at offset: UInt64, count: Int, _ body: (inout MutableRawSpan) -> Int
     ) throws(Ext4Error) -> Int {
         let inBlock = Int(offset & UInt64(blockSize &- 1))
         let block = offset &- UInt64(inBlock)
-        try open(block)
+        try open(block, isBegun: inBlock > 0)
         // The block may be the last one in the buffer or the one behind it.
         let first = Int(block &- start)
         let room = min(count, buffer.count &- first &- inBlock)
-        let end = first &+ (inBlock &+ room &+ blockSize &- 1) / blockSize &* blockSize
-        filled = max(filled, end)
         var span = buffer.mutableSpan
         var all = unsafe span.mutableBytes
         var part = all._mutatingExtracting(first &+ inBlock..<first &+ inBlock &+ room)
-        return body(&part)
+        let written = max(min(body(&part), room), 0)
+        let end = first &+ (inBlock &+ written &+ blockSize &- 1) / blockSize &* blockSize
+        filled = max(filled, end)
+        return written
     }
 
     /// Makes `block`, by its first byte, one that is in the buffer or follows what is in it.
-    private mutating func open(_ block: UInt64) throws(Ext4Error) {
+    private mutating func open(_ block: UInt64, isBegun: Bool) throws(Ext4Error) {
         let end = start &+ UInt64(filled)
         if filled > 0, block >= start, block &+ UInt64(blockSize) == end { return }
         if filled > 0, block == end, filled < buffer.count { return }
         try flush()
         start = block
+        guard isBegun else { return }
+        // Others were written since.
+        let (device, count) = (device, blockSize)
+        var span = buffer.mutableSpan
+        var all = unsafe span.mutableBytes
+        var part = all._mutatingExtracting(0..<count)
+        try device.read(at: block, into: &part)
+        filled = count
     }
 
     /// Puts bytes at byte `offset` of the device.

@@ -113,9 +113,6 @@ extension VolumeMaker {
     /// Makes blocks that were written and are nobody's any more read as zeros again, on a device
     /// that did so.
     func makeZeros(_ blocks: Range<UInt64>) throws(Ext4Error) {
-        guard isZeroed, !blocks.isEmpty else { return }
-        let log2 = UInt64(superblock.blockSizeLog2)
-        try device.writeZeros(
-            at: blocks.lowerBound << log2, count: (blocks.upperBound - blocks.lowerBound) << log2)
+        if isZeroed { try clear(blocks) }
     }
 }

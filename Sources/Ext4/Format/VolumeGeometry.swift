@@ -136,7 +136,7 @@ package struct VolumeGeometry: Sendable {
             descriptorBlocks = Self.ceiling(groupCount, UInt64(blockSize / descriptorSize))
             let perGroupWanted = Self.ceiling(wantedInodes, groupCount)
             if perGroupWanted > UInt64(blockSize * 8) {
-                // Contents that lie there already lie around the copies of groups of this size.
+                // Contents that are there already lie around the copies of groups of some size.
                 guard room == nil else {
                     throw FormatProblem("its groups have no room for so many inodes")
                 }

@@ -33,7 +33,9 @@ extension VolumeLayout {
 
     /// What the volume's own files take at the most: journal, orphan file, quota files, the
     /// block of the resize inode, the multi-mount block, the nodes of the maps.
-    var ownFileBlocks: UInt64 {
+    ///
+    /// - Parameter quotaSizes: the bytes of the quota files by user, by group and by project.
+    func ownFileBlocks(quotaSizes: [Int]) -> UInt64 {
         let ratio: UInt64 = 1 << UInt64(superblock.clusterRatioLog2)
         func clusters(_ count: UInt64) -> UInt64 { (count + ratio - 1) & ~(ratio - 1) }
         let perNode = UInt64(superblock.blockSize / 4)
@@ -48,8 +50,9 @@ extension VolumeLayout {
         var blocks = file(UInt64(journalBlocks)) + file(UInt64(orphanFileBlocks))
         if superblock.compatible.contains(.resizeInode) { blocks += ratio }
         if superblock.incompatible.contains(.mmp) { blocks += ratio }
-        let quotaBlocks = (QuotaTree.roomyFile + superblock.blockSize - 1) / superblock.blockSize
-        blocks += UInt64(quotas.rawValue.nonzeroBitCount) * file(UInt64(quotaBlocks))
+        for (index, size) in quotaSizes.enumerated() where quotas.rawValue & 1 << index != 0 {
+            blocks += file(UInt64((size + superblock.blockSize - 1) / superblock.blockSize))
+        }
         return blocks
     }
 }

@@ -176,7 +176,7 @@ extension VolumeMaker {
         try clear(place..<start + count)
     }
 
-    private func clear(_ blocks: Range<UInt64>) throws(Ext4Error) {
+    func clear(_ blocks: Range<UInt64>) throws(Ext4Error) {
         guard !blocks.isEmpty else { return }
         let log2 = UInt64(superblock.blockSizeLog2)
         try device.writeZeros(

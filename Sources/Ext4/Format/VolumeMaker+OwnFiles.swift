@@ -114,9 +114,7 @@ extension VolumeMaker {
             for run in file.runs {
                 let count = min(run.upperBound - run.lowerBound, rest)
                 rest -= count
-                try device.writeZeros(
-                    at: run.lowerBound << UInt64(superblock.blockSizeLog2),
-                    count: count << UInt64(superblock.blockSizeLog2))
+                try clear(run.lowerBound..<run.lowerBound + count)
             }
         }
         var bytes = [UInt8](repeating: 0, count: blockSize)

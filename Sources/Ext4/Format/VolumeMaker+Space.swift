@@ -175,14 +175,14 @@ extension VolumeMaker {
     /// It counts as taken from then on. Where numbers follow each other, their blocks are written
     /// in large pieces.
     ///
-    /// - Parameter values: how many of its attributes have their values in inodes of their own.
+    /// - Parameter valueCount: how many of its attributes have inodes of their own.
     package func setInode(
-        _ record: inout InodeRecord, _ inode: InodeNumber, values: UInt64 = 0
+        _ record: inout InodeRecord, _ inode: InodeNumber, valueCount: UInt64 = 0
     ) throws(Ext4Error) {
         guard inode.rawValue > 0, inode.rawValue <= superblock.inodesCount, !isGrowing else {
             throw .invalidArgument
         }
-        note(record, inode, values: values)
+        note(record, inode, valueCount)
         if superblock.hasMetadataChecksums {
             record.seal(number: inode, seed: superblock.checksumSeed)
         }
@@ -202,8 +202,8 @@ extension VolumeMaker {
         }
     }
 
-    /// Counts an inode.
-    private func note(_ record: InodeRecord, _ inode: InodeNumber, values: UInt64) {
+    /// Counts an inode. To quota, the inodes of values are of those who name them, each time.
+    private func note(_ record: InodeRecord, _ inode: InodeNumber, _ valueCount: UInt64) {
         typealias Layout = InodeRecord.Layout
         let number = UInt64(inode.rawValue)
         takenInodes.insert(number..<number + 1)
@@ -223,7 +223,7 @@ extension VolumeMaker {
         let bytes = record.blocks512(superblock) << 9
         for (kind, owner) in owners.enumerated() {
             let before = usage[kind][owner] ?? (0, 0)
-            usage[kind][owner] = (before.inodes + 1 + values, before.bytes + bytes)
+            usage[kind][owner] = (before.inodes + 1 + valueCount, before.bytes + bytes)
         }
     }
 

@@ -38,6 +38,8 @@ package final class VolumeMaker {
     var lastUnit: (number: UInt32, unit: GroupUnit, clusters: NumberRanges)?
     /// What each owner uses of the inodes that were set, by user, by group and by project.
     var usage: [Usage] = [[:], [:], [:]]
+    /// The bytes that are kept for quota files while the size is open.
+    var quotaSizes = [Int](repeating: QuotaTree.roomyFile, count: 3)
     /// Whether the quota files are made at the end, when all is known that they count.
     var owesQuota = false
     /// Told how many groups are done, of how many.

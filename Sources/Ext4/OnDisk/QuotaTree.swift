@@ -49,6 +49,13 @@ package enum QuotaTree {
         return bytes
     }
 
+    /// How many bytes a file with records of these owners has.
+    package static func byteCount(of owners: Set<UInt32>) -> Int {
+        var records: [UInt32: [UInt8]] = [:]
+        for id in owners { records[id] = record(id: id, inodes: 0, bytes: 0) }
+        return bytes(records, kind: 0).count
+    }
+
     /// The bytes of a file with `records`, each `Record.size` bytes, by their owners.
     ///
     /// - Parameter kind: 0 for users, 1 for groups, 2 for projects.

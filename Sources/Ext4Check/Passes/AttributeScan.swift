@@ -250,8 +250,7 @@ struct AttributeScan {
         let use = AttributeBlockUse(
             stored: span[XAttrBlockHeader.Layout.referenceCount], users: 1,
             valueClusters: clusters &- before, valueCount: valueCount &- countBefore,
-            hasContext: hasContext && !hadContext,
-            isSound: isSound)
+            hasContext: hasContext && !hadContext, isSound: isSound)
         // Another thread may have come to it meanwhile; the block is claimed by the first.
         let isFirst = state.gathered.withLock { gathered -> Bool in
             guard gathered.attributeBlocks[block] == nil else {
