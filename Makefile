@@ -90,6 +90,11 @@ test-programs-all: dependencies-programs ## Run all of them in full: an hour and
 	@$(SWIFT) build $(RELEASE) --product ext4
 	@Tests/RealPrograms/run --all $(PROGRAMS)
 
+.PHONY: test-boot
+test-boot: dependencies-boot ## Boot a kernel in QEMU from images made here, and have it use others.
+	@$(SWIFT) build $(RELEASE) --product ext4
+	@scripts/boot
+
 .PHONY: bench
 bench: dependencies-bench ## Race the mount against fuse2fs and the kernel's ext4; needs root.
 	@$(SWIFT) build $(RELEASE) --product ext4
