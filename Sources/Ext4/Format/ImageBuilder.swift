@@ -191,9 +191,14 @@ public final class ImageBuilder {
     private static func descriptorRoom(
         _ options: FormatOptions, limit: UInt64
     ) throws(FormatProblem) -> UInt32 {
-        let small = try VolumeLayout(options, byteCount: 64 << 20).superblock
-        let group = UInt64(small.blocksPerGroup) << UInt64(small.blockSizeLog2)
-        let perBlock = group.multipliedReportingOverflow(by: UInt64(small.descriptorsPerBlock))
+        // Of a small one, without what a large one may be asked to have.
+        var options = options
+        options.inodeRatio = nil
+        options.inodeCount = 16
+        let small = try VolumeGeometry(options, byteCount: 64 << 20)
+        let group = UInt64(small.blocksPerGroup) * UInt64(small.blockSize)
+        let perBlock = group.multipliedReportingOverflow(
+            by: UInt64(small.blockSize / small.descriptorSize))
         guard !perBlock.overflow else { return 1 }
         let room = limit / perBlock.partialValue + 1
         return UInt32(min(room, UInt64(small.blockSize / 4)))
