@@ -217,6 +217,9 @@ package final class VolumeMaker {
         let most = superblock.blocksCount
         let ratio: UInt64 = 1 << UInt64(superblock.clusterRatioLog2)
         var count = wholeClusters(end + freeBlocks + 8, up: true)
+        if options.journalMebibytes != nil, superblock.compatible.contains(.hasJournal) {
+            count = max(count, FormatDefaults.smallestWithJournal)
+        }
         // Each turn adds what was missing, at least a cluster.
         while count <= most {
             switch try attempt(options, count, room: room, packedStart: end, freeBlocks) {
@@ -295,7 +298,9 @@ package final class VolumeMaker {
                     options, byteCount: byteCount, descriptorRoom: room, packedStart: packedStart)
             }
         } catch {
-            if count < 1 << 20 { return .lacks(16) }
+            // By how much is not known: what is too much is cut off again.
+            let step = max(16, count / 8)
+            if count + step <= superblock.blocksCount { return .lacks(step) }
             throw error
         }
         // The copies of the superblock in the last group must not be cut.
