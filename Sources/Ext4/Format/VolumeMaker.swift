@@ -40,6 +40,9 @@ package final class VolumeMaker {
     var usage: [Usage] = [[:], [:], [:]]
     /// The bytes that are kept for quota files while the size is open.
     private var quotaSizes = [Int](repeating: QuotaTree.roomyFile, count: 3)
+    /// What the options said of inodes before the size was left open.
+    private var askedInodes: UInt64 = 0
+    private var inodeRatio: UInt64?
     /// Whether the quota files are made at the end, when all is known that they count.
     var owesQuota = false
     /// Told how many groups are done, of how many.
@@ -93,6 +96,7 @@ package final class VolumeMaker {
         growingOn device: any BlockDevice, _ options: FormatOptions, descriptorRoom: UInt32
     ) throws(FormatProblem) {
         var options = options
+        (askedInodes, inodeRatio) = (options.inodeCount ?? 0, options.inodeRatio)
         if options.backupCount == nil { options.backupCount = 1 }
         self.device = device
         isZeroed = true
@@ -197,7 +201,8 @@ package final class VolumeMaker {
     /// what is left free.
     ///
     /// - Parameters:
-    ///   - inodeCount: how many inodes there must be.
+    ///   - inodeCount: how many inodes there must be; what is left free has more, by the ratio of
+    ///     the options, and if they have a count it is that at the least.
     ///   - freeBlocks: how many blocks must be left when the volume's own files are made.
     ///   - owners: who is in the quota files, by user, by group and by project; nil for some
     ///     hundred of each.
@@ -208,7 +213,6 @@ package final class VolumeMaker {
         if let owners { quotaSizes = owners.map { QuotaTree.byteCount(of: $0) } }
         var options = layout.options
         options.blockSize = blockSize
-        options.inodeCount = inodeCount
         options.inodeRatio = nil
         let room = UInt32(truncatingIfNeeded: layout.descriptorRoom)
         let end = max(
@@ -217,6 +221,10 @@ package final class VolumeMaker {
         let most = superblock.blocksCount
         let ratio: UInt64 = 1 << UInt64(superblock.clusterRatioLog2)
         var count = wholeClusters(end + freeBlocks + 8, up: true)
+        let log2 = UInt64(superblock.blockSizeLog2)
+        let usual = FormatDefaults(options.kind, options.usage, byteCount: count << log2)
+        let spare = (freeBlocks << log2) / (inodeRatio ?? usual.inodeRatio)
+        options.inodeCount = max(inodeCount + spare, askedInodes)
         if options.journalMebibytes != nil, superblock.compatible.contains(.hasJournal) {
             count = max(count, FormatDefaults.smallestWithJournal)
         }
