@@ -43,6 +43,8 @@ package final class VolumeMaker {
     /// What the options said of inodes before the size was left open.
     private var askedInodes: UInt64 = 0
     private var inodeRatio: UInt64?
+    /// What a volume of an open size keeps for descriptors, if not with meta_bg.
+    private var descriptorRoom: UInt32 = 0
     /// Whether the quota files are made at the end, when all is known that they count.
     var owesQuota = false
     /// Told how many groups are done, of how many.
@@ -97,6 +99,7 @@ package final class VolumeMaker {
     ) throws(FormatProblem) {
         var options = options
         (askedInodes, inodeRatio) = (options.inodeCount ?? 0, options.inodeRatio)
+        self.descriptorRoom = descriptorRoom
         if options.backupCount == nil { options.backupCount = 1 }
         self.device = device
         isZeroed = true
@@ -214,7 +217,7 @@ package final class VolumeMaker {
         var options = layout.options
         options.blockSize = blockSize
         options.inodeRatio = nil
-        let room = UInt32(truncatingIfNeeded: layout.descriptorRoom)
+        let room = descriptorRoom
         let end = max(
             wholeClusters(taken.ranges.last?.upperBound ?? 0, up: true),
             layout.copies(in: 0).last?.upperBound ?? 1)
@@ -313,7 +316,7 @@ package final class VolumeMaker {
         }
         // The copies of the superblock in the last group must not be cut.
         let last = layout.superblock.groupCount - 1
-        let copies = UInt64(layout.superblock.hasSuperblock(GroupNumber(last)) ? 1 + room : 0)
+        let copies = layout.copies(in: last).reduce(0) { $0 + UInt64($1.count) }
         let rest = layout.blocks(of: last)
         if rest.upperBound - rest.lowerBound < copies + 1 {
             return .lacks(copies + 1 - (rest.upperBound - rest.lowerBound))
