@@ -7,6 +7,7 @@ import Testing
     static let kinds: [ImageKind] = [
         ImageKind(), .ext4, .small, .inline, ImageKind(kind: .ext2),
         ImageKind(features: "^has_journal,^resize_inode"),
+        ImageKind(features: "^has_journal,^resize_inode,meta_bg", blockSize: 1024),
         ImageKind(features: "^metadata_csum,uninit_bg", blockSize: 2048),
         ImageKind(features: "^has_journal,bigalloc", blockSize: 1024),
         ImageKind(features: "quota,orphan_file,^resize_inode", blockSize: 1024),
