@@ -166,9 +166,18 @@ import Testing
         #expect(image.byteCount < 200_000)
     }
 
+    /// The names of several layers are read first, on a volume that may become as large.
+    @Test func aVolumeMayBecomeLarge() throws {
+        let image = try TestImage(
+            ImageKind.ext4.options, size: .automatic(free: 0, limit: 16 << 40))
+        let below = tar { $0.add("a", contents: [1]) }
+        let above = tar { $0.add("b", contents: [2]) }
+        #expect(try files([below, above], image) == ["a": [1], "b": [2]])
+    }
+
     /// As deep as nobody's are, named and taken away again.
     @Test func directoriesMayBeDeep() throws {
-        let depth = 4000
+        let depth = 2000
         let path = Array(String(repeating: "d/", count: depth).utf8)
         let below = tar {
             $0.addAttributes([("path", path + [0x66])])

@@ -171,6 +171,19 @@ import Testing
         #expect(Set(numbers).count == 1)
     }
 
+    /// 65,000 names are the most that a file has.
+    @Test func namesOfAFileAreCounted() throws {
+        let image = try TestImage()
+        let file = try image.builder.addFile("0", in: .root, .file(), contents: [1])
+        for number in 1..<65_000 {
+            try image.builder.addLink(FileName("\(number)"), in: .root, to: file)
+        }
+        #expect(throws: Ext4Error.tooManyLinks) {
+            try image.builder.addLink("more", in: .root, to: file)
+        }
+        #expect(try image.finish().inode(atPath: "/64999").linkCount == 65_000)
+    }
+
     /// A name takes the place of a directory that the file itself was in.
     @Test func aLinkOverItsOwnDirectoryKeepsTheFile() throws {
         let image = try TestImage()

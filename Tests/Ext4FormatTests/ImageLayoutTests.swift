@@ -76,6 +76,20 @@ import Testing
         #expect(isSame)
     }
 
+    /// With meta_bg each block of descriptors lies with its sixteen groups, three times.
+    @Test(arguments: [1, 3, 18, 40]) func aFileGoesAroundDescriptors(_ megabytes: Int) throws {
+        let image = try TestImage(
+            smallGroups("^has_journal,meta_bg,^resize_inode"),
+            size: .automatic(free: 0, limit: 64 << 20))
+        let bytes = pattern(megabytes << 20)
+        try image.builder.addFile("large", in: .root, .file(), contents: bytes)
+        let volume = try image.finish()
+        #expect(volume.superblock.groupCount == UInt32(megabytes) + 1)
+        #expect(volume.superblock.freeBlocksCount < 20)
+        let isSame = try volume.bytes(at: "/large") == bytes
+        #expect(isSame)
+    }
+
     /// Less than 256 blocks before a copy are left to smaller files, and those take them.
     @Test func whatIsLeftBeforeACopyIsUsed() throws {
         let image = try TestImage(smallGroups(), size: .automatic(free: 0, limit: 16 << 20))

@@ -7,6 +7,7 @@ import Testing
     static let kinds: [ImageKind] = [
         ImageKind(), .ext4, .small, .inline, ImageKind(kind: .ext2),
         ImageKind(features: "^has_journal,^resize_inode"),
+        ImageKind(features: "^has_journal,^resize_inode,meta_bg", blockSize: 1024),
         ImageKind(features: "^metadata_csum,uninit_bg", blockSize: 2048),
         ImageKind(features: "^has_journal,bigalloc", blockSize: 1024),
         ImageKind(features: "quota,orphan_file,^resize_inode", blockSize: 1024),
@@ -39,12 +40,50 @@ import Testing
                 #expect(found == wanted, "\(free), \(count) files")
                 // Inodes fill whole blocks of tables, in each group.
                 let perBlock = volume.blockSize / volume.superblock.inodeSize
-                let inodes = try number("Free inodes", image) - Int(free / 16384)
-                #expect(inodes < max(perBlock, 16) * Int(volume.superblock.groupCount))
+                let inodes = try number("Free inodes", image)
+                let rounded = max(perBlock, 16) * Int(volume.superblock.groupCount)
+                // What is free has one for 4 KiB, or for 8 KiB on less than 3 MiB.
+                #expect((Int(free) / 8192..<Int(free) / 4096 + rounded).contains(inodes))
                 #expect(
                     image.byteCount == UInt64(try number("Block count", image) * volume.blockSize))
             }
         }
+    }
+
+    /// Free blocks are of no use without inodes: as many as a volume of that size would have.
+    @Test func whatIsFreeHasInodes() throws {
+        for (ratio, wanted): (UInt64?, Int) in [(nil, 2560), (65536, 160)] {
+            var options = try ImageKind.small.options
+            options.inodeRatio = ratio
+            let image = try TestImage(
+                options, size: .automatic(free: 10 << 20, limit: TestImage.limit))
+            try image.builder.addFile("f", in: .root, .file(), contents: [1])
+            _ = try image.finish()
+            let found = try number("Free inodes", image)
+            #expect((wanted..<wanted + 32).contains(found), "\(found)")
+            #expect(try number("Free blocks", image) == 10 << 10)
+        }
+        var options = try ImageKind.small.options
+        options.inodeCount = 5000
+        let image = try TestImage(options, size: .automatic(free: 0, limit: TestImage.limit))
+        _ = try image.finish()
+        #expect((5000..<5032).contains(try number("Inode count", image)))
+    }
+
+    /// A journal of a size that is set needs a volume of twice that: it becomes so large, and the
+    /// search for that takes no time.
+    @Test(arguments: [4, 300]) func aLargeJournalFits(_ megabytes: UInt32) throws {
+        var options = try ImageKind().options
+        options.journalMebibytes = megabytes
+        let image = try TestImage(options, size: .automatic(free: 0))
+        try image.device.setByteCount(2 << 30)
+        try image.builder.addFile("f", in: .root, .file(), contents: [1])
+        let start = ContinuousClock.now
+        let volume = try image.finish()
+        #expect(ContinuousClock.now - start < .seconds(20))
+        #expect(try volume.inode(.journal).size == UInt64(megabytes) << 20)
+        // No journal has more than half of a volume.
+        #expect(volume.superblock.blocksCount == UInt64(megabytes) << 20 / 4096 * 2)
     }
 
     /// Quota files grow with the owners that there are: they have to find room, too.

@@ -83,6 +83,13 @@ import Testing
     func namesAreBytes(_ isArchive: Bool) throws {
         let image = try TestImage()
         try #require(Self.nfc != Self.nfd)
+        // Where text is UTF-8, libarchive has ideas about it.
+        let locale = unsafe newlocale(1 << LC_CTYPE, "C.UTF-8", nil)
+        let before = unsafe uselocale(locale)
+        defer {
+            unsafe uselocale(before)
+            unsafe freelocale(locale)
+        }
         var expected: [FileName: [UInt8]] = [:]
         if isArchive {
             var tar = TarBytes()

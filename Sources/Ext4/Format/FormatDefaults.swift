@@ -65,11 +65,14 @@ package struct FormatDefaults: Hashable, Sendable {
         }
     }
 
+    /// The fewest blocks of a volume with a journal.
+    package static let smallestWithJournal: UInt64 = 2048
+
     /// The blocks of the journal of a volume of so many blocks; nil for one that is too small.
     package static func journalBlocks(_ blockCount: UInt64) -> UInt32? {
         let mebi: UInt64 = 1 << 20
         return switch blockCount {
-        case ..<2048: nil
+        case ..<smallestWithJournal: nil
         case ..<32768: 1024
         case ..<(mebi / 4): 4096
         case ..<(mebi / 2): 8192

@@ -58,7 +58,8 @@ extension ImageBuilder {
         try giveBack()
         do throws(FormatProblem) {
             try maker.settle(
-                inodeCount: inodeCount(numbering), freeBlocks: freeBlocks, owners: owners(numbering)
+                inodeCount: UInt64(numbering.end &- 1), freeBlocks: freeBlocks,
+                owners: owners(numbering)
             )
         } catch {
             throw .noSpace
@@ -74,14 +75,6 @@ extension ImageBuilder {
     var freeBlocks: UInt64 {
         guard case .automatic(let free, _) = size else { return 0 }
         return (free >> blockSizeLog2) &+ (free & UInt64(blockSize &- 1) == 0 ? 0 : 1)
-    }
-
-    /// How many inodes a volume of an open size is to have.
-    func inodeCount(_ numbering: Numbering) -> UInt64 {
-        guard case .automatic(let free, _) = size else { return 0 }
-        let (count, overflow) = UInt64(numbering.end &- 1).addingReportingOverflow(
-            free / max(wantedInodes.freeRatio, 1))
-        return max(overflow ? .max : min(count, UInt64(UInt32.max)), wantedInodes.count)
     }
 
     /// Writes out what waits, and gives the maker back what nobody has.

@@ -9,7 +9,8 @@ extension ImageBuilder {
         let relocation: Relocation
         do throws(FormatProblem) {
             relocation = try maker.settleAround(
-                inodeCount: inodeCount(numbering), freeBlocks: freeBlocks, owners: owners(numbering)
+                inodeCount: UInt64(numbering.end &- 1), freeBlocks: freeBlocks,
+                owners: owners(numbering)
             ) { furtherBlocks(numbering, $0) }
         } catch {
             throw .noSpace

@@ -84,8 +84,6 @@ public final class ImageBuilder {
     public let device: any BlockDevice
     let size: Size
     let time: Timestamp
-    /// How many inodes the options call for, and bytes for each of what is to be left free.
-    let wantedInodes: (count: UInt64, freeRatio: UInt64)
     /// No time in the image is later than this, and what depends on when the image is made or
     /// its source was read is this; nil for times as they come. `SOURCE_DATE_EPOCH` is meant so.
     public var latestTime: Timestamp?
@@ -148,9 +146,6 @@ public final class ImageBuilder {
         self.device = device
         self.size = size
         time = options.time
-        // The size stands for that of a volume of which nothing is said.
-        let defaults = FormatDefaults(options.kind, options.usage, byteCount: 1 << 30)
-        wantedInodes = (options.inodeCount ?? 0, options.inodeRatio ?? defaults.inodeRatio)
         switch size {
         case .fixed(let byteCount):
             let layout = try VolumeLayout(options, byteCount: byteCount)
@@ -197,9 +192,14 @@ public final class ImageBuilder {
     private static func descriptorRoom(
         _ options: FormatOptions, limit: UInt64
     ) throws(FormatProblem) -> UInt32 {
-        let small = try VolumeLayout(options, byteCount: 64 << 20).superblock
-        let group = UInt64(small.blocksPerGroup) << UInt64(small.blockSizeLog2)
-        let perBlock = group.multipliedReportingOverflow(by: UInt64(small.descriptorsPerBlock))
+        // Of a small one, without what a large one may be asked to have.
+        var options = options
+        options.inodeRatio = nil
+        options.inodeCount = 16
+        let small = try VolumeGeometry(options, byteCount: 64 << 20)
+        let group = UInt64(small.blocksPerGroup) * UInt64(small.blockSize)
+        let perBlock = group.multipliedReportingOverflow(
+            by: UInt64(small.blockSize / small.descriptorSize))
         guard !perBlock.overflow else { return 1 }
         let room = limit / perBlock.partialValue + 1
         // Small groups have room for something else, too.

@@ -9,7 +9,8 @@ extension VolumeMaker {
     /// what is left free.
     ///
     /// - Parameters:
-    ///   - inodeCount: how many inodes there must be.
+    ///   - inodeCount: how many inodes there must be; what is left free has more, as many as the
+    ///     options, or the usual ratio of bytes for one, make of it.
     ///   - freeBlocks: how many blocks must be left when the volume's own files are made.
     ///   - owners: who is in the quota files, by user, by group and by project; nil for some
     ///     hundred of each.
@@ -21,8 +22,9 @@ extension VolumeMaker {
         let end = max(
             wholeClusters(taken.ranges.last?.upperBound ?? 0, up: true),
             layout.copies(in: 0).last?.upperBound ?? 1)
+        let least = end + freeBlocks + 8
         let settled = try smallest(
-            inodeCount, from: end + freeBlocks + 8, packedStart: end
+            inodes(inodeCount, free: freeBlocks, of: least), from: least, packedStart: end
         ) { layout in
             guard !meetsCopies(of: layout) else { return .largerGroups }
             guard let unit = try? layout.unit(0) else { return .noRoom }
@@ -37,9 +39,7 @@ extension VolumeMaker {
     /// makes room for those: what was taken moves.
     ///
     /// - Parameters:
-    ///   - inodeCount: how many inodes there must be.
-    ///   - freeBlocks: how many blocks must be left when all is made.
-    ///   - owners: as `settle` wants them.
+    ///   - inodeCount: as `settle` wants it, and what follows.
     ///   - furtherBlocks: how many blocks are going to be taken yet, besides those of the volume's
     ///     own files, when what was taken lies as it is told.
     /// - Returns: where everything lies now.
@@ -50,8 +50,9 @@ extension VolumeMaker {
         if let owners { quotaSizes = owners.map { QuotaTree.byteCount(of: $0) } }
         let ratio: UInt64 = 1 << UInt64(superblock.clusterRatioLog2)
         let count = taken.count(in: 0..<superblock.blocksCount)
+        let least = count + freeBlocks + 8
         let settled = try smallest(
-            inodeCount, from: count + freeBlocks + 8, packedStart: nil
+            inodes(inodeCount, free: freeBlocks, of: least), from: least, packedStart: nil
         ) { layout in
             guard let (room, structures) = self.room(in: layout) else { return .noRoom }
             let further = Relocation(of: taken.ranges, to: room).map(furtherBlocks) ?? 0
@@ -65,6 +66,17 @@ extension VolumeMaker {
         }
         adopt(settled)
         return relocation
+    }
+
+    /// How many inodes there are to be, with those for what is left free.
+    ///
+    /// - Parameter count: the blocks of the volume, about.
+    private func inodes(_ needed: UInt64, free: UInt64, of count: UInt64) -> UInt64 {
+        let log2 = UInt64(superblock.blockSizeLog2)
+        let (kind, usage) = (layout.options.kind, layout.options.usage)
+        let usual = FormatDefaults(kind, usage, byteCount: count << log2).inodeRatio
+        let spare = min((free << log2) / max(askedInodes.ratio ?? usual, 1), UInt64(UInt32.max))
+        return max(min(needed + spare, UInt64(UInt32.max)), askedInodes.count)
     }
 
     /// What the structures of the groups leave, and how many blocks they take; nil where they
@@ -120,12 +132,14 @@ extension VolumeMaker {
         let first = UInt64(superblock.firstDataBlock) + 1
         let least = max(least, inodeCount / UInt64(superblock.inodesPerBlock) + first)
         var count = wholeClusters(least, up: true)
-        let small = count + 4 * UInt64(superblock.blocksPerGroup)
+        if layout.options.journalMebibytes != nil, superblock.compatible.contains(.hasJournal) {
+            count = max(count, FormatDefaults.smallestWithJournal)
+        }
         let most = min(superblock.blocksCount, device.byteCount >> UInt64(superblock.blockSizeLog2))
         let ratio: UInt64 = 1 << UInt64(superblock.clusterRatioLog2)
         // Each turn adds what was missing, at least a cluster.
         while count <= most {
-            switch try attempt(inodeCount, count, packedStart, small: small, needed) {
+            switch try attempt(inodeCount, count, packedStart, most: most, needed) {
             case .lacks(let blocks): count += max(wholeClusters(blocks, up: true), ratio)
             case .lacksGroups:
                 count = max(wholeClusters(whole(inodeCount), up: true), count + ratio)
@@ -137,7 +151,7 @@ extension VolumeMaker {
                     // A journal that was promised stays.
                     if count > cut,
                         case .fits(let smaller, let rest) = try? attempt(
-                            inodeCount, count - cut, packedStart, small: small, needed),
+                            inodeCount, count - cut, packedStart, most: most, needed),
                         smaller.journalBlocks == layout.journalBlocks
                     {
                         layout = smaller
@@ -179,10 +193,9 @@ extension VolumeMaker {
         case lacksGroups
     }
 
-    /// Whether a volume of `count` blocks holds everything. What one of less than `small` blocks
-    /// has no room for, a larger one may have.
+    /// Whether a volume of `count` blocks, of at most `most`, holds everything.
     private func attempt(
-        _ inodeCount: UInt64, _ count: UInt64, _ packedStart: UInt64?, small: UInt64,
+        _ inodeCount: UInt64, _ count: UInt64, _ packedStart: UInt64?, most: UInt64,
         _ needed: (VolumeLayout) -> Need
     ) throws(FormatProblem) -> Attempt {
         let room = UInt32(truncatingIfNeeded: layout.descriptorRoom)
@@ -190,7 +203,7 @@ extension VolumeMaker {
         var options = layout.options
         options.blockSize = blockSize
         options.inodeRatio = nil
-        let wanted = max(inodeCount, wantedRatio.map { byteCount / max($0, 1) } ?? 0, 12)
+        let wanted = max(inodeCount, askedInodes.ratio.map { byteCount / max($0, 1) } ?? 0, 12)
         options.inodeCount = wanted
         if options.blocksPerGroup == nil, count < whole(inodeCount) {
             // Many inodes and little else: smaller groups, all of one size.
@@ -211,13 +224,14 @@ extension VolumeMaker {
             }
         } catch {
             if count < whole(inodeCount) { return .lacksGroups }
-            guard count < small else { throw error }
-            return .lacks(max(16, UInt64(superblock.blocksPerGroup) >> 11))
+            // By how much it is too small is not known: what is too much is cut off again.
+            let step = max(16, count / 8)
+            guard count + step <= most else { throw error }
+            return .lacks(step)
         }
         // The copies of the superblock in the last group must not be cut.
         let last = layout.superblock.groupCount - 1
-        let copies =
-            layout.superblock.hasSuperblock(GroupNumber(last)) ? 1 + layout.descriptorRoom : 0
+        let copies = layout.copies(in: last).reduce(0) { $0 + UInt64($1.count) }
         let rest = layout.blocks(of: last)
         let length = rest.upperBound - rest.lowerBound
         if length < copies + 1 { return .lacks(copies + 1 - length) }

@@ -12,8 +12,8 @@ package final class VolumeMaker {
     package internal(set) var layout: VolumeLayout
     /// Whether the size is still open, and with it where bitmaps and inode tables lie.
     package internal(set) var isGrowing: Bool
-    /// Of a volume of an open size, the bytes for each inode, where that was said.
-    let wantedRatio: UInt64?
+    /// What the options said of the inodes of a volume of an open size.
+    let askedInodes: (count: UInt64, ratio: UInt64?)
     /// Whether the device reads as zeros where nothing was written.
     package let isZeroed: Bool
     /// What the volume has in the superblock for its own files.
@@ -73,7 +73,7 @@ package final class VolumeMaker {
         self.device = device
         self.layout = layout
         self.isZeroed = isZeroed
-        wantedRatio = nil
+        askedInodes = (0, nil)
         isGrowing = false
         tableQueue = WriteQueue(blockSize: layout.superblock.blockSize)
         reserveInodes()
@@ -97,7 +97,7 @@ package final class VolumeMaker {
         if options.backupCount == nil { options.backupCount = 1 }
         self.device = device
         isZeroed = true
-        wantedRatio = options.inodeRatio
+        askedInodes = (options.inodeCount ?? 0, options.inodeRatio)
         isGrowing = true
         layout = try VolumeLayout.largest(options, descriptorRoom: descriptorRoom)
         tableQueue = WriteQueue(blockSize: layout.superblock.blockSize)
