@@ -172,9 +172,16 @@ struct ContentOptions: ParsableArguments {
                 """)
         }
         let end: UInt64
+        builder.progress = { done, total in
+            progress.show("contents", done: done, total: total)
+            return !Interruption.isThere
+        }
         do throws(Ext4Error) {
             end = try builder.finish()
+            ProgressLine.clear()
         } catch {
+            ProgressLine.clear()
+            guard !Interruption.isThere else { throw CommandFailure("interrupted") }
             let words =
                 switch error {
                 case .noSpace:

@@ -38,7 +38,7 @@ extension ImageBuilder {
     /// Writes what is left: the volume is complete then.
     ///
     /// - Returns: the size of the volume in bytes.
-    /// - Throws: `.noSpace`, `.tooManyLinks` for a directory with too many others in it, `.io`;
+    /// - Throws: `.noSpace`, `.notPermitted` when `progress` says so, `.tooManyLinks` for a directory with too many others in it, `.io`;
     ///   `.invalidArgument` when a file is open or it was called before.
     public func finish() throws(Ext4Error) -> UInt64 {
         guard open == nil, !isFinished else { throw .invalidArgument }

@@ -27,7 +27,8 @@ extension ImageBuilder {
                     tree.contents(moved)
             }
         }
-        try maker.carryOut(relocation)
+        let log2 = blockSizeLog2
+        try maker.carryOut(relocation) { progress?($0 << log2, $1 << log2) ?? true }
     }
 
     /// How many blocks are going to be taken for maps, values and attributes.

@@ -88,6 +88,10 @@ public final class ImageBuilder {
     /// its source was read is this; nil for times as they come. `SOURCE_DATE_EPOCH` is meant so.
     public var latestTime: Timestamp?
 
+    /// Told by `finish` how many bytes of contents were moved, of how many; with false as the
+    /// answer it throws `.notPermitted`. They move in images of an open size without flex_bg.
+    public var progress: ((_ moved: UInt64, _ total: UInt64) -> Bool)?
+
     var tree: ImageTree
     var attributes: ImageAttributes
     var writer: ImageWriter

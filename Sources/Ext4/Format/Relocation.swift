@@ -75,14 +75,26 @@ extension VolumeMaker {
     private static let chunk: UInt64 = 4 << 20
 
     /// Moves what was written, and makes zeros of where it was.
-    func carryOut(_ relocation: Relocation) throws(Ext4Error) {
+    ///
+    /// - Parameter goesOn: told how many blocks were moved, of how many; false breaks it off.
+    /// - Throws: `.notPermitted` when it was broken off; `.io`.
+    func carryOut(
+        _ relocation: Relocation, _ goesOn: (UInt64, UInt64) -> Bool = { _, _ in true }
+    ) throws(Ext4Error) {
+        let all = relocation.moves.filter { $0.to != $0.from.lowerBound }
+            .reduce(UInt64(0)) { $0 + UInt64($1.from.count) }
+        var moved: UInt64 = 0
+        func tell(_ count: UInt64) -> Bool {
+            moved += count
+            return goesOn(moved, all)
+        }
         // First what goes towards the start, from the start on, then what goes towards the end,
         // from there: as the order stays, nothing is written over that is yet to move.
         for move in relocation.moves where move.to < move.from.lowerBound {
-            try copy(move, backwards: false)
+            try copy(move, backwards: false, tell)
         }
         for move in relocation.moves.reversed() where move.to > move.from.lowerBound {
-            try copy(move, backwards: true)
+            try copy(move, backwards: true, tell)
         }
         var left = NumberRanges()
         for move in relocation.moves { left.insert(move.from) }
@@ -95,7 +107,9 @@ extension VolumeMaker {
         for range in left.ranges { try makeZeros(range) }
     }
 
-    private func copy(_ move: Relocation.Move, backwards: Bool) throws(Ext4Error) {
+    private func copy(
+        _ move: Relocation.Move, backwards: Bool, _ goesOn: (UInt64) -> Bool
+    ) throws(Ext4Error) {
         let log2 = UInt64(superblock.blockSizeLog2)
         let count = move.from.upperBound - move.from.lowerBound
         let most = max(Self.chunk >> log2, 1)
@@ -107,6 +121,7 @@ extension VolumeMaker {
                 at: (move.from.lowerBound + offset) << log2, count: Int(part << log2))
             try device.write(unsafe bytes.span.bytes, at: (move.to + offset) << log2)
             done += part
+            guard goesOn(part) else { throw .notPermitted }
         }
     }
 
