@@ -33,10 +33,10 @@ extension ImageImport {
     /// How many links are followed on the way to a directory.
     private static let mostLinks = 40
 
-    /// The directory at a path, through links that stay inside the image. Directories that are
-    /// missing are made, owned by root.
+    /// The directory at a path, through links that stay inside the image.
     ///
-    /// - Returns: nil after a problem.
+    /// - Parameter makes: whether directories that are missing are made, owned by root.
+    /// - Returns: nil after a problem, or where there is none and none is to be made.
     func directory(
         _ names: ArraySlice<[UInt8]>, makes: Bool, _ path: [UInt8]
     ) throws(Failure) -> ImageNode? {
@@ -76,7 +76,8 @@ extension ImageImport {
                     pending.append(Array(part))
                 }
             default:
-                problem(path, "a part of the path is no directory: left out")
+                // Below what is no directory there is nothing to be found.
+                if makes { problem(path, "a part of the path is no directory: left out") }
                 return nil
             }
         }

@@ -123,6 +123,23 @@ import Testing
             ])
     }
 
+    /// A directory becomes a file, and the layer says of what was in it that it is gone, before or
+    /// after: umoci writes such layers.
+    @Test(arguments: [true, false])
+    func nothingIsBelowAFile(_ isFirst: Bool) throws {
+        let below = tar {
+            $0.add("a/b", contents: [1])
+            $0.add("a/c/d", contents: [2])
+        }
+        let above = tar { tar in
+            if isFirst { tar.add("a", contents: [3]) }
+            tar.add("a/.wh.b")
+            tar.add("a/c/.wh..wh..opq")
+            if !isFirst { tar.add("a", contents: [3]) }
+        }
+        #expect(try files([below, above], TestImage(.ext4)) == ["a": [3]])
+    }
+
     /// What takes away applies to the layers below, wherever in its own it stands, and whether or
     /// not that names the directories on the way.
     @Test(arguments: [true, false], [true, false])
