@@ -60,7 +60,7 @@ public func customMutator(
     if size >= 2, numbers.below(2) == 0 { return mutate(data, size, maximum) }
     var input = [UInt8](UnsafeBufferPointer(start: data, count: size))
     while input.count < 2 { input.append(UInt8(truncatingIfNeeded: numbers.next())) }
-    if numbers.below(8) == 0 { input[1] = UInt8(numbers.below(32)) }
+    if numbers.below(8) == 0 { input[1] = UInt8(numbers.below(256)) }
     input += change(&numbers)
     if input.count > maximum {
         input.removeSubrange(2..<min(2 + input.count - maximum, input.count))

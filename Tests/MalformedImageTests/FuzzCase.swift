@@ -27,6 +27,7 @@ enum FuzzCase {
         case .ignoringChecksums: options.verifiesChecksums = false
         case .fixingChecksums: ChecksumSeal.seal(&image)
         }
+        input.deed?.run(image, options)
         if input.opening.contains(.replays) {
             // Whatever that did, what lies there then is read.
             let device = MemoryDevice(image)

@@ -53,6 +53,8 @@ struct FuzzInput {
     }
 
     let opening: Opening
+    /// What is done to a copy besides, from the bits of the second byte that are left.
+    let deed: FuzzDeed?
     /// The changed volume, its checksums as the changes left them.
     let image: [UInt8]
 
@@ -61,6 +63,7 @@ struct FuzzInput {
         guard input.count >= 2, !bases.isEmpty else { return nil }
         let base = bases[Int(input[0]) % bases.count]
         opening = Opening(rawValue: input[1])
+        deed = FuzzDeed(rawValue: input[1] >> 5)
         let everything = opening.contains(.countsEverything)
         var image = base.image
         var position = 2
