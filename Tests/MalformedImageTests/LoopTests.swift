@@ -274,3 +274,52 @@ extension VolumeFixture {
         }
     }
 }
+
+extension LoopTests {
+    /// A name in a directory that leads to the directory: whoever takes it away would wait for a
+    /// lock that is held already.
+    @Test(arguments: ["ext2", "ext3"]) func aNameLeadsToItsOwnDirectory(_ kind: String) throws {
+        var fixture = try VolumeFixture(kind)
+        let root = try fixture.sound.root()
+        let entry = try #require(
+            try fixture.sound.entries(of: root).first {
+                $0.type == .directory && !$0.name.bytes.starts(with: [0x2E])
+            })
+        let start = fixture.start(of: try fixture.block(0, of: root))
+        let block = Array(fixture.image[start..<start + fixture.blockSize])
+        var field: Field<UInt32>?
+        try unsafe DirectoryEntries.forEach(
+            in: block.span.bytes, blockSize: fixture.blockSize, of: .root
+        ) { place, inode in
+            if inode == entry.inode.rawValue { field = place }
+        }
+        fixture.set(try #require(field), at: start, InodeNumber.root.rawValue)
+        ChecksumSeal.seal(&fixture.image)
+        var options = OpenOptions()
+        options.access = .readWrite
+        let volume = try Volume.open(MemoryDevice(fixture.image), options: options)
+        let damaged = try volume.root()
+        let other = FileName(Array("other".utf8))
+        func expectCycle(_ change: () throws(Ext4Error) -> Void) {
+            do throws(Ext4Error) {
+                try change()
+                Issue.record("nothing was said")
+            } catch {
+                guard case .corrupt(let corruption) = error else {
+                    // The first one made the volume read-only.
+                    #expect(error == .readOnlyVolume)
+                    return
+                }
+                #expect(corruption.structure == .directoryBlock)
+                #expect(corruption.place.inode == .root)
+                #expect(corruption.rule == .cycle)
+            }
+        }
+        expectCycle { () throws(Ext4Error) in try volume.removeDirectory(entry.name, in: damaged) }
+        expectCycle { () throws(Ext4Error) in try volume.unlink(entry.name, in: damaged) }
+        expectCycle { () throws(Ext4Error) in
+            try volume.rename(entry.name, in: damaged, to: other, in: damaged)
+        }
+        try? volume.close()
+    }
+}

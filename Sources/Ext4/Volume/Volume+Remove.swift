@@ -118,8 +118,14 @@ extension Volume {
     }
 
     /// The inode that a name of `directory` leads to; the caller holds the directory's lock.
+    ///
+    /// - Throws: `.notFound`; `.corrupt` also for the directory itself, whose lock the caller would
+    ///   take a second time.
     func child(_ name: RawSpan, of directory: Inode) throws(Ext4Error) -> Inode {
         guard let number = try find(name, in: directory) else { throw .notFound }
+        guard number != directory.number else {
+            throw .corrupt(.directoryBlock, at: .init(inode: directory.number), .cycle)
+        }
         return try named(number, in: directory)
     }
 
