@@ -72,7 +72,9 @@ struct ContentOptions: ParsableArguments {
     /// - Returns: nil where none was given, or `auto`.
     func fixedSize(blockSize: Int?) throws(CommandFailure) -> UInt64? {
         guard let wantedSize, !isAutomatic else { return nil }
-        guard let size = LengthArgument(argument: wantedSize)?.bytes(blockSize: blockSize) else {
+        guard let size = LengthArgument(argument: wantedSize)?.bytes(blockSize: blockSize),
+            size <= Int64.max
+        else {
             throw CommandFailure("--size is auto, auto+AMOUNT or a size such as 2G")
         }
         return size
@@ -92,8 +94,8 @@ struct ContentOptions: ParsableArguments {
     private func free() throws(CommandFailure) -> UInt64 {
         let rest = wantedSize?.dropFirst("auto".count) ?? ""
         guard !rest.isEmpty else { return 0 }
-        guard rest.first == "+", let size = SizeArgument(argument: String(rest.dropFirst())),
-            let free = size.applied(to: 0)
+        guard rest.first == "+",
+            let free = ByteCountArgument(argument: String(rest.dropFirst()))?.count
         else { throw CommandFailure("--size is auto, auto+AMOUNT or a size such as 2G") }
         return free
     }

@@ -39,12 +39,21 @@ extension MkfsCommand {
             if asked == nil, contents.wantedSize == nil, device.byteCount > 0 {
                 asked = device.byteCount
             }
-            let layout = try contents.make(
-                image.bytes, options, byteCount: asked, replaces: true)
+            // Where a symbolic link leads to, not the link, makes place.
+            let real = unsafe realpath(path, nil)
+            defer { unsafe free(real) }
+            let place = unsafe real.map { unsafe Array(String(cString: $0).utf8) } ?? image.bytes
+            let layout = try contents.make(place, options, byteCount: asked, replaces: true)
             return try show(layout)
         }
         var adapted = options
-        let size = min(asked ?? device.byteCount, device.byteCount)
+        let page: UInt64 = 4096
+        let size = asked ?? device.byteCount & ~(page - 1)
+        guard size <= device.byteCount else {
+            throw CommandFailure(
+                "\(Quoted(image.bytes)): has \(device.byteCount) bytes,"
+                    + " and the volume would have \(size)")
+        }
         adapt(&adapted, to: device, path, size: size)
         let isZeroed = clear(device, size, extras)
         let layout = try contents.make(

@@ -90,7 +90,11 @@ struct MkfsCommand: ParsableCommand {
             throw CommandFailure(
                 "\(Quoted(image.bytes)): there is no such file, and no size for a new one")
         }
-        let asked = try askedSize(options) ?? wanted
+        let behind = try askedSize(options)
+        guard behind == nil || wanted == nil else {
+            throw CommandFailure("the size is given twice, behind the image and by --size")
+        }
+        let asked = behind ?? wanted
         if exists {
             try makeOnExisting(path, asked, &options, extras)
             return
@@ -99,9 +103,9 @@ struct MkfsCommand: ParsableCommand {
         if !isDry {
             Interruption.watch()
             let image: NewImage
+            let byteCount = try end(of: asked ?? 0, extras)
             do throws(SystemFailure) {
-                image = try NewImage(
-                    path: self.image.bytes, byteCount: (asked ?? 0) + extras.offset)
+                image = try NewImage(path: self.image.bytes, byteCount: byteCount)
             } catch {
                 throw CommandFailure("\(error)")
             }
@@ -123,6 +127,17 @@ struct MkfsCommand: ParsableCommand {
             throw CommandFailure("the size is too large")
         }
         return bytes
+    }
+
+    /// Where a volume of so many bytes ends.
+    private func end(
+        of size: UInt64, _ extras: MkfsOptions.Extras
+    ) throws(CommandFailure) -> UInt64 {
+        let (end, overflow) = size.addingReportingOverflow(extras.offset)
+        guard !overflow, end <= Int64.max else {
+            throw CommandFailure("\(Quoted(image.bytes)): no file can be as large as that")
+        }
+        return end
     }
 
     /// Makes the volume on a device, or in a file that is there.
@@ -156,9 +171,10 @@ struct MkfsCommand: ParsableCommand {
         }
         let layout = try layout(options, byteCount: size)
         if !isDry {
-            if !device.isBlockDevice, size + extras.offset > device.byteCount {
+            let end = try end(of: size, extras)
+            if !device.isBlockDevice, end > device.byteCount {
                 do throws(Ext4Error) {
-                    try device.setByteCount(size + extras.offset)
+                    try device.setByteCount(end)
                 } catch {
                     throw CommandFailure(error, image: path)
                 }

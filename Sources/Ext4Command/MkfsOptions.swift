@@ -210,7 +210,7 @@ struct MkfsOptions: ParsableArguments {
         if let label { options.label = label.bytes }
         if let lastMounted { options.lastMounted = lastMounted.bytes }
         if let revision { options.revision = revision }
-        switch uuid {
+        switch uuid?.lowercased() {
         case nil, "random", "time": break
         case "clear", "null": options.uuid = [UInt8](repeating: 0, count: 16)
         case let text?: options.uuid = try Self.uuid(text)
@@ -270,10 +270,14 @@ struct MkfsOptions: ParsableArguments {
         switch name {
         case "desc_size", "desc-size": options.descriptorSize = Int(try number(name, value))
         case "hash_seed": options.hashSeed = try uuid(value ?? "")
-        case "mmp_update_interval": options.mmpInterval = UInt16(clamping: try number(name, value))
-        case "num_backup_sb": options.backupCount = Int(try number(name, value))
+        case "mmp_update_interval": options.mmpInterval = try short(name, value)
+        case "num_backup_sb":
+            guard let count = value.flatMap({ Int($0) }), (0...2).contains(count) else {
+                throw FormatProblem("num_backup_sb= is 0, 1 or 2")
+            }
+            options.backupCount = count
         case "packed_meta_blocks": options.packsMetadata = try isOn(name, value)
-        case "stride": options.stride = UInt16(clamping: try number(name, value))
+        case "stride": options.stride = try short(name, value)
         case "stripe_width", "stripe-width": options.stripeWidth = try number(name, value)
         case "resize": options.resizeLimit = try length(name, value)
         case "revision": options.revision = try number(name, value)
@@ -325,6 +329,13 @@ struct MkfsOptions: ParsableArguments {
         return number
     }
 
+    private static func short(_ name: String, _ value: String?) throws(FormatProblem) -> UInt16 {
+        guard let number = UInt16(exactly: try number(name, value)) else {
+            throw FormatProblem("\(name)= is a number up to \(UInt16.max)")
+        }
+        return number
+    }
+
     private static func length(
         _ name: String, _ value: String?
     ) throws(FormatProblem) -> FormatOptions.Length {
@@ -355,7 +366,11 @@ struct MkfsOptions: ParsableArguments {
         _ value: String?
     ) throws(FormatProblem) -> FormatOptions.QuotaKinds {
         var kinds: FormatOptions.QuotaKinds = []
-        for name in (value ?? "").split(separator: ":") {
+        let names = (value ?? "").split(separator: ":")
+        guard !names.isEmpty else {
+            throw FormatProblem("quotatype is usrquota, grpquota, prjquota, with : between")
+        }
+        for name in names {
             switch name {
             case "usrquota": kinds.insert(.user)
             case "grpquota": kinds.insert(.group)
@@ -377,7 +392,11 @@ struct MkfsOptions: ParsableArguments {
             }
             digits.append(digit)
         }
-        guard digits.count == 32 else { throw problem }
+        // With dashes it has them where they belong.
+        let dashes = text.utf8.enumerated().filter { $0.element == UInt8(ascii: "-") }
+        guard digits.count == 32, dashes.isEmpty || dashes.map(\.offset) == [8, 13, 18, 23] else {
+            throw problem
+        }
         return stride(from: 0, to: 32, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
     }
 

@@ -32,7 +32,11 @@ struct SizeArgument: ExpressibleByArgument {
     private static func unit(_ text: Substring) -> UInt64? {
         guard let letter = text.first else { return 1 }
         let letters: [Character] = ["K", "M", "G", "T", "P", "E"]
-        guard let power = letters.firstIndex(of: letter == "k" ? "K" : letter) else { return nil }
+        // As coreutils and mke2fs take them.
+        let small: [Character] = ["k", "m", "g", "t"]
+        guard let power = small.firstIndex(of: letter) ?? letters.firstIndex(of: letter) else {
+            return nil
+        }
         let base: UInt64
         switch text.dropFirst() {
         case "", "iB": base = 1_024

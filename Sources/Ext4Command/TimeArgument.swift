@@ -5,7 +5,7 @@ internal import Glibc
 
 /// A point in time as an argument: `@SECONDS`, `now`, or a date with or without a time of day, in
 /// the local time zone or in one that is named: `2024-05-06`, `2024-05-06 07:08:09.5`,
-/// `2024-05-06T07:08:09Z`, `2024-05-06 07:08 +0200`.
+/// `2024-05-06T07:08:09Z`, `2024-05-06 07:08 +0200`, `20240506070809`.
 struct TimeArgument: ExpressibleByArgument {
     /// Nil for now.
     let time: Timestamp?
@@ -26,6 +26,7 @@ struct TimeArgument: ExpressibleByArgument {
             guard let (seconds, nanoseconds) = fraction(&text), text.isEmpty else { return nil }
             return Timestamp(seconds: seconds, nanoseconds: nanoseconds)
         }
+        if text.allSatisfy(isDigit) { return digitsOnly(&text) }
         var parts = CalendarTime()
         guard let year = number(&text, 4), take("-", &text), let month = number(&text, 2),
             take("-", &text), let day = number(&text, 2)
@@ -49,6 +50,20 @@ struct TimeArgument: ExpressibleByArgument {
         if text.isEmpty { return parts.timestamp(zone: nil) }
         guard let zone = zone(&text), text.isEmpty else { return nil }
         return parts.timestamp(zone: zone)
+    }
+
+    /// `YYYYMMDD[hh[mm[ss]]]`, as `tune2fs -T` takes it, in the local time zone.
+    private static func digitsOnly(_ text: inout Substring) -> Timestamp? {
+        guard [8, 10, 12, 14].contains(text.count) else { return nil }
+        var parts = CalendarTime()
+        guard let year = number(&text, 4), let month = number(&text, 2),
+            let day = number(&text, 2)
+        else { return nil }
+        (parts.year, parts.month, parts.day) = (year, month, day)
+        parts.hour = number(&text, 2) ?? 0
+        parts.minute = number(&text, 2) ?? 0
+        parts.second = number(&text, 2) ?? 0
+        return parts.timestamp(zone: nil)
     }
 
     /// `Z`, `UTC` or a distance from it in seconds: `+0200`, `-03:30`, `+01`.

@@ -8,7 +8,8 @@ enum TuneArguments {
         var changes = TuneChanges()
         changes.label = settings.label?.bytes
         changes.lastMounted = settings.lastMounted?.bytes
-        changes.maximumMountCount = settings.maximumMountCount
+        // None at all is no check at every mount.
+        changes.maximumMountCount = settings.maximumMountCount.map { $0 == 0 ? -1 : $0 }
         changes.mountCount = settings.mountCount
         try setIdentity(settings, &changes)
         try setReserve(settings, &changes)
@@ -41,7 +42,7 @@ enum TuneArguments {
     private static func setIdentity(
         _ settings: TuneSettings, _ changes: inout TuneChanges
     ) throws(FormatProblem) {
-        switch settings.uuid {
+        switch settings.uuid?.lowercased() {
         case nil: break
         case "random", "time": changes.uuid = MkfsOptions.randomUUID()
         case "clear", "null": changes.uuid = [UInt8](repeating: 0, count: 16)
@@ -49,7 +50,8 @@ enum TuneArguments {
         }
         if let seed = settings.hashSeed {
             changes.hashSeed =
-                seed == "random" ? MkfsOptions.randomUUID() : try MkfsOptions.uuid(seed)
+                seed.lowercased() == "random"
+                ? MkfsOptions.randomUUID() : try MkfsOptions.uuid(seed)
         }
     }
 
@@ -64,7 +66,7 @@ enum TuneArguments {
         }
         if let blocks = settings.reservedBlocks { changes.reserve = .blocks(blocks) }
         if let user = settings.user {
-            guard let id = user.userID.flatMap({ UInt16(exactly: $0) }) else {
+            guard let id = user.userID.flatMap({ UInt16(exactly: $0) }), user.groupID == nil else {
                 throw FormatProblem("-u is a user with a number up to 65535")
             }
             changes.reserveUser = id
@@ -179,7 +181,7 @@ enum TuneArguments {
     /// Days, or what the letter says.
     private static func seconds(_ text: String) throws(FormatProblem) -> UInt32 {
         let units: [Character: UInt32] = ["d": 86_400, "m": 2_592_000, "w": 604_800, "s": 1]
-        let letter = text.last.flatMap { units[$0] }
+        let letter = text.lowercased().last.flatMap { units[$0] }
         guard let count = UInt32(letter == nil ? text[...] : text.dropLast()) else {
             throw FormatProblem("-i is a number of days, or of what m, w or s behind it says")
         }

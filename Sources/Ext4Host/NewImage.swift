@@ -64,6 +64,7 @@ public final class NewImage {
                 throw SystemFailure("set the size of", path, errno: errno)
             }
         }
+        if replaces { keepOwner() }
         guard fsync(descriptor) == 0 else { throw SystemFailure("write", path, errno: errno) }
         if temporary == nil, !replaces {
             try name(path)
@@ -82,6 +83,20 @@ public final class NewImage {
             throw SystemFailure("create", path, errno: errno)
         }
         temporary = nil
+    }
+
+    /// Who may read the file that makes place may read the new one, and nobody else.
+    private func keepOwner() {
+        var status = stat()
+        guard let place = CPath(path), unsafe stat(place.bytes, &status) == 0,
+            status.st_mode & S_IFMT == S_IFREG
+        else { return }
+        // Only root can give a file away; the mode comes after that, which may clear bits of it.
+        var mode = status.st_mode & 0o7777
+        if fchown(descriptor, status.st_uid, status.st_gid) != 0, status.st_gid != getegid() {
+            mode &= ~0o070
+        }
+        _ = fchmod(descriptor, mode)
     }
 
     private func name(_ path: [UInt8]) throws(SystemFailure) {

@@ -183,14 +183,18 @@ final class TunedVolume {
 final class FailingDevice: BlockDevice {
     private let device: FileDevice
     private let left: Guarded<Int>
+    private let limit: Int
 
     init(_ device: FileDevice, writes: Int) {
         self.device = device
+        limit = writes
         left = Guarded(writes)
     }
 
     var byteCount: UInt64 { device.byteCount }
     var isReadOnly: Bool { device.isReadOnly }
+    /// How many writes there were.
+    var writes: Int { limit - left.withLock { $0 } }
 
     func read(at byteOffset: UInt64, into bytes: inout MutableRawSpan) throws(Ext4Error) {
         try device.read(at: byteOffset, into: &bytes)

@@ -207,7 +207,7 @@ import Testing
             { $0.featuresOff = FeatureMask([.hasJournal]) },
             {
                 $0.featuresOn = FeatureMask([.hasJournal], [], [.metadataCsum])
-                $0.journalMebibytes = 4
+                if options.contains("ext2") { $0.journalMebibytes = 4 }
             },
         ]
         for change in changes {

@@ -34,11 +34,14 @@ public struct FeatureMask: Hashable, Sendable {
 
     /// The feature of that name, as `dumpe2fs` prints it; nil for a name that means nothing.
     public init?(named name: String) {
+        // In any case, as e2fsprogs has it.
+        let small = String(
+            decoding: name.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
         let name =
-            switch name {
+            switch small {
             case "extents": "extent"
             case "uninit_groups": "uninit_bg"
-            default: name
+            default: small
             }
         self.init()
         for known in CompatibleFeatures.table where known.name == name {
@@ -101,7 +104,7 @@ public enum FeatureChange: Hashable, Sendable {
             let isOff = part.first == 0x5E || part.first == 0x2D
             let isOn = part.first == 0x2B
             let name = String(decoding: isOff || isOn ? part.dropFirst() : part, as: UTF8.self)
-            if name == "none" {
+            if name == "none", !isOff {
                 changes.append(.clearAll)
                 continue
             }

@@ -8,6 +8,8 @@ extension TuneWork {
         try check((changes.label?.count ?? 0) <= 16, "a label has at most 16 bytes")
         try check((changes.uuid?.count ?? 16) == 16, "a UUID has 16 bytes")
         try check((changes.hashSeed?.count ?? 16) == 16, "a hash seed has 16 bytes")
+        try check(
+            (changes.mmpInterval ?? 0) <= 300, "mmp_update_interval is at most 300 seconds")
         try check((changes.hashVersion ?? 0) <= 2, "the hash is legacy, half_md4 or tea")
         try check(
             (changes.mountOptions?.count ?? 0) <= 63, "mount options have at most 63 bytes")
@@ -32,10 +34,13 @@ extension TuneWork {
                 superblock.incompatible.isDisjoint(with: [.casefold, .encrypt]),
                 "the hashes of names that are encrypted or ignore case cannot be made anew")
         }
-        if changesChecksumSeed, superblock.incompatible.contains(.eaInode) {
+        if changesValueSeed {
             throw .refused(
-                "the hashes of large attribute values go by the UUID;"
-                    + " switch metadata_csum_seed on first")
+                superblock.incompatible.contains(.csumSeed)
+                    ? "the hashes of large attribute values go by the seed of metadata_csum_seed"
+                    : "the hashes of large attribute values go by the UUID;"
+                        + " switch metadata_csum_seed on first"
+                        + (superblock.hasMetadataChecksums ? "" : ", with metadata_csum"))
         }
         if let uuid = changes.uuid, uuid != superblock.uuid,
             superblock.compatible.contains(.stableInodes)
@@ -57,6 +62,14 @@ extension TuneWork {
         bytes[Layout.incompatible] = future.incompatible.rawValue
         bytes[Layout.readOnlyCompatible] = future.readOnlyCompatible.rawValue
         if restoresState { bytes[Layout.state] |= Superblock.validState }
+        // That the work opened the volume is no mount.
+        bytes[Layout.mountCount] = original.mountCount
+        bytes[Layout.mountTime] = UInt32(truncatingIfNeeded: original.mountTime.seconds)
+        bytes[Layout.mountTimeHigh] = UInt8(truncatingIfNeeded: original.mountTime.seconds >> 32)
+        if overheadChange != 0, bytes[Layout.overheadClusters] != 0 {
+            let sum = Int64(bytes[Layout.overheadClusters]) &+ overheadChange
+            bytes[Layout.overheadClusters] = UInt32(clamping: sum)
+        }
         patchFeatures(&bytes)
         if let label = changes.label { Self.fill(Layout.label, with: label, in: &bytes) }
         if let uuid = changes.uuid { Self.fill(Layout.uuid, with: uuid, in: &bytes) }
@@ -79,9 +92,16 @@ extension TuneWork {
             // The seed that all checksums have by now.
             bytes[Layout.checksumSeed] =
                 superblock.hasMetadataChecksums
-                ? superblock.checksumSeed : Self.seed(of: changes.uuid ?? superblock.uuid)
+                ? superblock.checksumSeed : Self.seed(of: superblock.uuid)
         } else if off.incompatible.contains(.csumSeed) {
             bytes[Layout.checksumSeed] = 0
+        }
+        if on.compatible.contains(.dirIndex), bytes[Layout.defaultHashVersion] == 0 {
+            bytes[Layout.defaultHashVersion] = 1  // DX_HASH_HALF_MD4
+        }
+        if on.incompatible.contains(.encrypt), bytes[Layout.contentsCipher] == 0 {
+            bytes[Layout.contentsCipher] = 1  // AES-256 in XTS mode
+            bytes[Layout.namesCipher] = 4  // AES-256 with ciphertext stealing
         }
         if on.readOnlyCompatible.contains(.metadataCsum) {
             bytes[Layout.checksumType] = 1  // EXT4_CRC32C_CHKSUM

@@ -55,8 +55,12 @@ struct TuneWork {
     private(set) var on = FeatureMask()
     private(set) var off = FeatureMask()
     private var ways: [FeatureSwitch] = []
+    /// The superblock as it was before anything was changed.
+    let original: Superblock
     /// Whether the volume is marked as sound again by the change of the superblock.
     private(set) var restoresState = false
+    /// Blocks that a new journal takes, or one that goes gives back, as `s_overhead_clusters` counts.
+    var overheadChange: Int64 = 0
 
     init(
         device: any BlockDevice, superblock: Superblock, _ changes: TuneChanges,
@@ -64,6 +68,7 @@ struct TuneWork {
     ) {
         self.device = device
         self.superblock = superblock
+        original = superblock
         self.changes = changes
         self.options = options
     }
@@ -79,17 +84,45 @@ struct TuneWork {
     mutating func plan() throws(TuneFailure) {
         try planFeatures()
         try checkValues()
-        let isLarge =
-            ways.contains { way in
-                if case .bit = way { false } else { true }
-            } || changesChecksumSeed || changes.hashSeed != nil
-        guard isLarge, !options.isForced else { return }
+        try checkFiles()
+        guard !options.isForced else { return }
+        try checkMultiMount()
+        guard isLarge else { return }
         if superblock.state & Superblock.errorState != 0 || superblock.errorCount > 0 {
             throw .refused("the volume has errors; run ext4 fsck -fy on it first")
         }
         if superblock.state & Superblock.validState == 0 {
             throw .refused("the volume was not unmounted cleanly; run ext4 fsck -fy on it first")
         }
+    }
+
+    /// Refuses a volume that another machine has open, as far as its block can tell.
+    private func checkMultiMount() throws(TuneFailure) {
+        guard superblock.incompatible.contains(.mmp) else { return }
+        let work = self
+        try TuneFailure.wrap { () throws(Ext4Error) in
+            let superblock = work.superblock
+            let number = superblock.mmpBlock
+            guard superblock.contains(number) else {
+                throw .corrupt(
+                    .multiMountProtection,
+                    .field("s_mmp_block", value: number.rawValue, rule: "inside the volume"))
+            }
+            let block = try work.device.read(
+                at: number.rawValue << UInt64(superblock.blockSizeLog2), count: superblock.blockSize
+            )
+            let protection = try MultiMountProtection(
+                parsing: unsafe block.span.bytes, at: number,
+                checksumSeed: superblock.hasMetadataChecksums ? superblock.checksumSeed : nil)
+            guard protection.state == .clean else { throw .busy }
+        }
+    }
+
+    /// Whether it takes more than the superblock.
+    private var isLarge: Bool {
+        ways.contains { way in
+            if case .bit = way { false } else { true }
+        } || changesChecksumSeed || changes.hashSeed != nil
     }
 
     private mutating func planFeatures() throws(TuneFailure) {
@@ -173,6 +206,17 @@ struct TuneWork {
         return uuid != superblock.uuid
     }
 
+    /// Whether the seed of the hashes of large attribute values would be another: the same one as
+    /// that of checksums, on volumes without checksums, too.
+    var changesValueSeed: Bool {
+        guard superblock.incompatible.contains(.eaInode) else { return false }
+        let hasSeed = superblock.incompatible.contains(.csumSeed)
+        if hasSeed, !off.incompatible.contains(.csumSeed) { return false }
+        let before = hasSeed ? superblock.checksumSeed : Self.seed(of: superblock.uuid)
+        if on.incompatible.contains(.csumSeed) { return false }
+        return before != Self.seed(of: changes.uuid ?? superblock.uuid)
+    }
+
     /// The seed of a volume that keeps none.
     static func seed(of uuid: [UInt8]) -> UInt32 {
         var crc = CRC32C()
@@ -184,19 +228,21 @@ struct TuneWork {
 
     /// Makes the changes.
     mutating func run() throws(TuneFailure) {
-        if off.compatible.contains(.orphanFile) { try removeOrphanFile() }
-        if off.compatible.contains(.hasJournal) { try removeJournal() }
-        if on.compatible.contains(.hasJournal) { try addJournal() }
-        let rewrites = ways.contains { way in
-            if case .checksums = way { true } else { false }
-        }
         // What directories need is known before the superblock says that it is all right.
         report.needsRepair =
             changes.hashSeed != nil
             || ways.contains { way in
                 if case .directories = way { true } else { false }
             }
+        if isLarge { try writeSuperblock { $0[Superblock.Layout.state] &= ~Superblock.validState } }
+        if off.compatible.contains(.orphanFile) { try removeOrphanFile() }
+        if off.compatible.contains(.hasJournal) { try removeJournal() }
+        if on.compatible.contains(.hasJournal) { try addJournal() }
+        let rewrites = ways.contains { way in
+            if case .checksums = way { true } else { false }
+        }
         if changesChecksumSeed || rewrites { try rewriteChecksums() }
+        restoresState = original.state & Superblock.validState != 0 && !report.needsRepair
         let work = self
         try writeSuperblock { work.patch(&$0) }
         let written = superblock
@@ -218,6 +264,16 @@ struct TuneWork {
         try refresh()
     }
 
+    /// Says again that the volume is sound, when nothing was changed after all.
+    mutating func restoreState() throws(TuneFailure) {
+        guard original.state & Superblock.validState != 0 else { return }
+        let count = original.mountCount
+        try writeSuperblock {
+            $0[Superblock.Layout.state] |= Superblock.validState
+            $0[Superblock.Layout.mountCount] = count
+        }
+    }
+
     /// Reads the superblock that is there now.
     mutating func refresh() throws(TuneFailure) {
         let work = self
@@ -228,10 +284,8 @@ struct TuneWork {
         }
     }
 
-    /// Writes every checksum as the superblock will ask for it. A check is due until the end.
+    /// Writes every checksum as the superblock will ask for it.
     private mutating func rewriteChecksums() throws(TuneFailure) {
-        let wasValid = superblock.state & Superblock.validState != 0
-        try writeSuperblock { $0[Superblock.Layout.state] &= ~Superblock.validState }
         let work = self
         let left = try TuneFailure.wrap { () throws(Ext4Error) -> [InodeNumber] in
             let bytes = try SuperblockChange(device: work.device).bytes(work.options.clock()) {
@@ -243,6 +297,5 @@ struct TuneWork {
             ).run { work.options.progress?($0, $1) }
         }
         if !left.isEmpty { report.needsRepair = true }
-        restoresState = wasValid && !report.needsRepair
     }
 }

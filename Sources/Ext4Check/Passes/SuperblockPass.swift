@@ -130,7 +130,14 @@ enum SuperblockPass {
     ) -> [Finding] {
         let superblock = volume.superblock
         var findings: [Finding] = []
-        if superblock.uuid.allSatisfy({ $0 == 0 }) { findings.append(Finding(.superblockUUID)) }
+        // Another UUID would be another seed of every checksum, and of hashes of large values.
+        let isSeed =
+            superblock.hasMetadataChecksums
+            || (superblock.incompatible.contains(.eaInode)
+                && !superblock.incompatible.contains(.csumSeed))
+        if !isSeed, superblock.uuid.allSatisfy({ $0 == 0 }) {
+            findings.append(Finding(.superblockUUID))
+        }
         let bytes = Record(volume.superblockBytes)
         // Without 64bit descriptors have one size, and this field does not say so.
         let descriptorSize = bytes[Layout.descriptorSize]

@@ -156,7 +156,10 @@ extension RepairRound {
         let damage: Set<CheckRule> = [
             .inodeMode, .extentHeader, .inodeExtraSize, .indirectRange, .inodeReserved,
         ]
-        return others.count > 2 || others.contains { damage.contains($0.rule) }
+        // Checksums further down that are wrong as well are no more: they go by the same seed.
+        let checksums: Set<CheckRule> = [.extentChecksum, .attributeChecksum]
+        return others.count(where: { !checksums.contains($0.rule) }) > 2
+            || others.contains { damage.contains($0.rule) }
     }
 
     /// Takes out of a map what a device, a pipe or a socket has no use for.
