@@ -119,7 +119,7 @@ extension Superblock {
     }
 
     /// How many of `blocks` blocks the volume can use: a last group is left out that has no room
-    /// for its own structures and 50 blocks more.
+    /// for its own structures and 50 blocks more. What it has by now it uses.
     func usableBlocks(_ blocks: UInt64) -> UInt64 {
         let first = UInt64(firstDataBlock)
         guard blocks > first else { return blocks }
@@ -131,7 +131,7 @@ extension Superblock {
     /// The first size from `blocks` on that the volume can use the whole of.
     func nextUsableBlocks(_ blocks: UInt64) -> UInt64 {
         let first = UInt64(firstDataBlock)
-        guard blocks > first else { return blocks }
+        guard blocks > first, blocks != blocksCount else { return blocks }
         let groups = (blocks &- first &- 1) / UInt64(blocksPerGroup) &+ 1
         guard groups > 1, groups <= UInt64(UInt32.max) else { return blocks }
         return max(blocks, leastBlocks(ofGroups: groups))
