@@ -35,6 +35,14 @@ import Testing
         #expect(try volume.complaint() == nil, "\(options), as it was")
     }
 
+    /// A group that was never used becomes the last one: whole or not, it has a bitmap then.
+    @Test(arguments: [1 + 5 * 2048, 5 * 2048 - 300] as [UInt64])
+    func theLastGroupHasABitmap(blocks: UInt64) throws {
+        let volume = try TestVolume("-t ext4 -b 1024 -g 2048 -G 2", megabytes: 20)
+        try volume.resize(to: blocks << 10)
+        #expect(try volume.complaint() == nil)
+    }
+
     /// Nothing is done where what the volume holds would not fit.
     @Test func tooSmallIsRefused() throws {
         let volume = try TestVolume("-t ext4 -b 1024 -g 4096", megabytes: 24)

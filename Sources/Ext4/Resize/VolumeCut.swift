@@ -275,11 +275,12 @@ struct VolumeCut {
         let table = writing.blocks.groups
         let group = try table.group(lastGroup)
         let bits = Int(new.blockCount(of: lastGroup))..<Int(group.range.count)
-        guard !bits.isEmpty else { return }
         let lost = try blocksCutFromLastGroup()
+        // The last group is never one without a bitmap, a whole one neither.
         group.state.withLock { state in
             writing.blocks.beginUse(of: group, &state, in: &handle)
         }
+        guard !bits.isEmpty else { return }
         try writing.blocks.withBitmap(of: group) { (state, bitmap) throws(Ext4Error) in
             guard let bitmap else {
                 throw .corrupt(
