@@ -331,12 +331,27 @@ struct VolumeGrowth {
 extension Volume {
     /// Closes a volume whose superblock was written anew, with what is free in it now.
     func close(freeBlocks: UInt64, freeInodes: UInt64) throws(Ext4Error) {
+        try close(freeBlocks: freeBlocks, freeInodes: freeInodes, isComplete: true)
+    }
+
+    /// Closes a volume; one that is not complete, and has no journal, goes on to need a check.
+    func close(isComplete: Bool) throws(Ext4Error) {
+        let writing = try requireWriting()
+        try writing.journal.commitRunning()
+        try close(
+            freeBlocks: writing.blocks.freeBlocks, freeInodes: UInt64(writing.inodes.freeInodes),
+            isComplete: isComplete)
+    }
+
+    private func close(
+        freeBlocks: UInt64, freeInodes: UInt64, isComplete: Bool
+    ) throws(Ext4Error) {
         let writing = try requireWriting()
         try writing.journal.close()
         try writing.superblock.write(to: device) {
             Superblock.markClosed(
                 &$0, at: writing.clock(),
-                wasValid: superblock.state & Superblock.validState != 0,
+                wasValid: isComplete && superblock.state & Superblock.validState != 0,
                 has64Bit: superblock.incompatible.contains(.bit64), freeBlocks: freeBlocks,
                 freeInodes: freeInodes)
         }
