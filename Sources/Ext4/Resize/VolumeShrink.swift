@@ -165,12 +165,23 @@ struct VolumeShrink {
         // What was moved counts also when the rest fails.
         var blocks: UInt64 = 0
         defer { report.movedBlocks &+= blocks }
+        var left: [InodeNumber] = []
         let isDone = try open { (volume) throws(Ext4Error) in
             var mover = try BlockMover(volume, end: end, options)
-            defer { blocks = mover.movedBlocks }
+            defer {
+                blocks = mover.movedBlocks
+                left = mover.left
+            }
             return try mover.moveAll()
         }
         guard isDone else { return false }
+        if !left.isEmpty {
+            try open(usesJournal: false) { (volume) throws(Ext4Error) in
+                var mover = try BlockMover(volume, end: end, options)
+                defer { blocks &+= mover.movedBlocks }
+                for number in left { try mover.move(volume.inodes.inode(number)) }
+            }
+        }
         return try moveInodesWithJournal(&report)
     }
 
