@@ -33,6 +33,15 @@ import Testing
         #expect(try volume.complaint() == nil, "\(options), filled")
     }
 
+    /// Side by side the bitmaps of a flexible group would leave no room for a table.
+    @Test func largeTablesFit() throws {
+        let volume = try TestVolume(
+            "-t ext4 -b 1024 -g 256 -G 64 -N 6144 -O ^has_journal,^resize_inode", megabytes: 2)
+        let report = try volume.resize(to: 24 << 20)
+        #expect(report.newBlocks > 23 << 10)
+        #expect(try volume.complaint() == nil)
+    }
+
     /// Makes files until inodes and blocks of new groups are in use.
     private func fillWhatIsNew(_ volume: TestVolume) throws {
         let opened = try Volume.open(volume.open(), options: TestVolume.writing)

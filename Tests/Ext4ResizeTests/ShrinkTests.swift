@@ -35,6 +35,23 @@ import Testing
         #expect(try volume.complaint() == nil, "\(options), as it was")
     }
 
+    /// A group that was never used becomes the last one: whole or not, it has a bitmap then.
+    @Test(arguments: [1 + 5 * 2048, 5 * 2048 - 300] as [UInt64])
+    func theLastGroupHasABitmap(blocks: UInt64) throws {
+        let volume = try TestVolume("-t ext4 -b 1024 -g 2048 -G 2", megabytes: 20)
+        try volume.resize(to: blocks << 10)
+        #expect(try volume.complaint() == nil)
+    }
+
+    /// A group that starts a flexible one has room for bitmaps of others before its table: what is
+    /// left of it must reach to the table's end, or nothing is left of it.
+    @Test(arguments: [(16_450, 16_385), (16_454, 16_454), (16_500, 16_500)] as [(UInt64, UInt64)])
+    func aLastGroupThatEndsInItsTableIsLeftOut(goal: UInt64, size: UInt64) throws {
+        let volume = try TestVolume("-t ext4 -b 1024 -g 512 -G 32 -N 1348", megabytes: 36)
+        #expect(try volume.resize(to: goal << 10).newBlocks == size)
+        #expect(try volume.complaint() == nil)
+    }
+
     /// Nothing is done where what the volume holds would not fit.
     @Test func tooSmallIsRefused() throws {
         let volume = try TestVolume("-t ext4 -b 1024 -g 4096", megabytes: 24)

@@ -172,7 +172,8 @@ final class Journal: Sendable {
                 if let failure = state.failure { throw failure }
                 guard !state.isFreezing else { return nil }
                 guard let running = state.running else {
-                    let new = Transaction(state.nextID)
+                    let new = Transaction(
+                        state.nextID, revokesPerBlock: JournalRevoke.capacity(format))
                     state.nextID = state.nextID.next
                     state.running = new
                     new.openHandles = 1

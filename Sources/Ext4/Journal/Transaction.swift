@@ -12,13 +12,21 @@ final class Transaction: @unchecked Sendable {
     /// Blocks that were freed: older copies of them in the log must not be replayed.
     var revoked: Set<BlockNumber> = []
 
-    init(_ id: TransactionID) { self.id = id }
+    /// How many of those a block of the log has room for.
+    private let revokesPerBlock: Int
+
+    init(_ id: TransactionID, revokesPerBlock: Int) {
+        self.id = id
+        self.revokesPerBlock = revokesPerBlock
+    }
 
     /// Whether nothing was changed: its number is given to the next one.
     var isEmpty: Bool { buffers.isEmpty && revoked.isEmpty }
 
     /// The blocks that the log must have room for, descriptors left out.
-    var blockCount: Int { buffers.count + promisedBlocks }
+    var blockCount: Int {
+        buffers.count + promisedBlocks + (revoked.count + revokesPerBlock - 1) / revokesPerBlock
+    }
 }
 
 /// A transaction in the form of the log: its blocks in their order there, in memory.

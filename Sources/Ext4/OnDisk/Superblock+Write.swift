@@ -6,7 +6,8 @@ extension Superblock {
 
     /// Marks the volume as in use, as a mount does.
     package static func markOpen(
-        _ bytes: inout MutableRawSpan, at time: Timestamp, hasLog: Bool, hasOrphanFile: Bool
+        _ bytes: inout MutableRawSpan, at time: Timestamp, hasLog: Bool, hasOrphanFile: Bool,
+        isMount: Bool
     ) {
         if hasLog {
             bytes[Layout.incompatible] |= IncompatibleFeatures.recover.rawValue
@@ -18,8 +19,10 @@ extension Superblock {
             bytes[Layout.readOnlyCompatible] |=
                 ReadOnlyCompatibleFeatures.orphanPresent.rawValue
         }
-        bytes[Layout.mountCount] &+= 1
-        set(Layout.mountTime, Layout.mountTimeHigh, to: time, in: &bytes)
+        if isMount {
+            bytes[Layout.mountCount] &+= 1
+            set(Layout.mountTime, Layout.mountTimeHigh, to: time, in: &bytes)
+        }
         set(Layout.writeTime, Layout.writeTimeHigh, to: time, in: &bytes)
     }
 

@@ -14,6 +14,9 @@ struct BlockMover {
     private let options: ResizeOptions
     /// Blocks that were moved.
     private(set) var movedBlocks: UInt64 = 0
+    /// Inodes whose maps lie in more groups than the journal takes: they are left to a mover that
+    /// does without it.
+    private(set) var left: [InodeNumber] = []
     /// Where blocks of attributes went, which inodes share.
     private var attributeBlocks: [BlockNumber: BlockNumber] = [:]
 
@@ -114,12 +117,18 @@ struct BlockMover {
                 || nodes.contains(where: { $0 >= end })
         else { return true }
         var step = Step()
+        let fits: Bool
         do throws(Ext4Error) {
             try plan(&step, runs, of: inode)
-            try carryOut(&step, oldNodes: nodes, of: inode)
+            fits = try carryOut(&step, oldNodes: nodes, of: inode)
         } catch {
             for range in step.reserved { writing.blocks.cancel(range) }
             throw error
+        }
+        guard fits else {
+            for range in step.reserved { writing.blocks.cancel(range) }
+            left.append(inode.number)
+            return true
         }
         inode.lastRun.withLock { $0 = nil }
         movedBlocks &+= step.pieces.reduce(0) { $0 &+ $1.to.count }
@@ -133,6 +142,11 @@ struct BlockMover {
         // Each piece may lie in a group of its own, and comes from one.
         let most = max((writing.journal.largestTransaction &- 24) / 8, 1)
         var budget = UInt64(256 << 20) >> UInt64(superblock.blockSizeLog2)
+        if writing.journal.area != nil, isLogged(inode) {
+            // Each block that becomes free is an entry in a revoke block.
+            let perBlock = UInt64(superblock.blockSize / 16)
+            budget = min(budget, UInt64(writing.journal.largestTransaction) / 2 &* perBlock)
+        }
         var goal = volume.firstGoal(for: inode.number)
         for run in runs {
             guard let start = run.start else { continue }
@@ -194,10 +208,27 @@ struct BlockMover {
         }
     }
 
+    /// Whether older copies of the contents may wait in the journal.
+    private func isLogged(_ inode: Inode) -> Bool {
+        inode.isDirectory || volume.journalsContents(of: inode.attributes)
+    }
+
+    /// How many blocks a step changes: bitmaps, the descriptors of their groups, the inode.
+    private func credits(of step: Step, _ oldNodes: [BlockNumber]) -> Int {
+        let geometry = writing.blocks.geometry
+        var groups: Set<GroupNumber> = []
+        for range in step.reserved + step.freed { groups.insert(geometry.group(of: range.start)) }
+        for node in oldNodes { groups.insert(geometry.group(of: node)) }
+        let perBlock = superblock.descriptorsPerBlock
+        return groups.count &+ Set(groups.map { $0.rawValue / perBlock }).count &+ 8
+    }
+
     /// Copies, writes the new map, and makes it the file's.
+    ///
+    /// - Returns: false when a transaction would not have room for it; nothing is done then.
     private func carryOut(
         _ step: inout Step, oldNodes: [BlockNumber], of inode: Inode
-    ) throws(Ext4Error) {
+    ) throws(Ext4Error) -> Bool {
         let builder = MapBuilder(
             blockSize: superblock.blockSize, owner: inode.owner, usesExtents: inode.usesExtents,
             hasChecksums: superblock.hasMetadataChecksums)
@@ -216,6 +247,9 @@ struct BlockMover {
             // A pointer has 32 bits.
             guard step.reserved.allSatisfy({ $0.end.rawValue <= 1 << 32 }) else { throw .noSpace }
         }
+        let credits = credits(of: step, oldNodes)
+        // One that is alone may take most of the log.
+        guard credits <= 3 &* writing.journal.largestTransaction else { return false }
         for piece in step.pieces where piece.isWritten {
             try copy(piece.from, to: piece.to, of: inode)
         }
@@ -230,14 +264,9 @@ struct BlockMover {
         let reserved = step.reserved
         let freed = step.freed
         let delta = Int64(nodes.count) &- Int64(oldNodes.count)
-        var groups: Set<GroupNumber> = []
-        for range in reserved + freed {
-            groups.insert(writing.blocks.geometry.group(of: range.start))
-        }
-        for node in oldNodes { groups.insert(writing.blocks.geometry.group(of: node)) }
-        let isLogged = inode.isDirectory || volume.journalsContents(of: inode.attributes)
+        let isLogged = isLogged(inode)
         let isJournal = inode.number == superblock.journalInode
-        try volume.change(credits: 2 &* groups.count &+ 8) { (handle, writing) throws(Ext4Error) in
+        try volume.change(credits: credits) { (handle, writing) throws(Ext4Error) in
             for range in reserved { try writing.blocks.claim(range, in: &handle) }
             for range in freed {
                 try writing.blocks.free(range, isMetadata: isLogged, in: &handle)
@@ -259,6 +288,7 @@ struct BlockMover {
         }
         // From here on they are the file's.
         step.reserved = []
+        return true
     }
 
     private func byteOffset(_ block: BlockNumber) -> UInt64 {

@@ -82,6 +82,21 @@ struct MinimumSize {
         return min(needed, old.blocksCount)
     }
 
+    /// The next size from `size` on, down or up, whose last group has its structures before the
+    /// end: with flex_bg those of a group that starts a flexible one lie behind room for others.
+    func fitting(_ size: UInt64, isUp: Bool) -> UInt64 {
+        let first = UInt64(superblock.firstDataBlock)
+        var size = size
+        while size > first, size < superblock.blocksCount {
+            let groups = (size &- first &- 1) / UInt64(superblock.blocksPerGroup) &+ 1
+            let end = structuresEnd[Int(groups) &- 1]
+            guard size < end else { break }
+            guard isUp || groups > 1 else { break }
+            size = isUp ? end : superblock.end(ofGroups: groups &- 1)
+        }
+        return size
+    }
+
     private var freeBlocks: UInt64 {
         let structures = (0..<superblock.groupCount).reduce(UInt64(0)) {
             $0 &+ UInt64(superblock.copiedBlockCount(of: GroupNumber($1)))

@@ -2,7 +2,7 @@
 ///
 /// With flex_bg those of a flexible group lie together at the start of its first new group: first
 /// the bitmaps of blocks, then those of inodes, then the tables, as `mke2fs` has them. Without it
-/// each group has its own.
+/// each group has its own, and where they do not fit side by side.
 struct NewGroups {
     /// A group and what it has.
     struct Group {
@@ -45,7 +45,15 @@ struct NewGroups {
             let flex = groups[first].number.rawValue / perFlex
             var end = first &+ 1
             while end < groups.count, groups[end].number.rawValue / perFlex == flex { end &+= 1 }
-            try place(first..<end, tableBlocks: UInt64(new.inodeTableBlocks))
+            let table = UInt64(new.inodeTableBlocks)
+            let empty = groups[first..<end]
+            do throws(Ext4Error) {
+                try place(first..<end, tableBlocks: table)
+            } catch {
+                // Side by side the bitmaps of many groups take the room of a table.
+                groups.replaceSubrange(first..<end, with: empty)
+                for index in first..<end { try place(index..<index &+ 1, tableBlocks: table) }
+            }
             first = end
         }
     }

@@ -35,10 +35,16 @@ struct PassingJournal {
             try? volume.close()
             throw error
         }
-        try volume.close()
-        guard let record else { return false }
+        guard let record else {
+            try volume.close()
+            return false
+        }
+        // Until the superblock names it, a check is due.
+        try volume.close(isComplete: false)
+        let wasValid = superblock.state & Superblock.validState != 0
         try SuperblockChange(device: device).write(options.clock()) {
             Superblock.setJournal(record, in: &$0)
+            if wasValid { $0[Superblock.Layout.state] |= Superblock.validState }
         }
         return true
     }
@@ -52,22 +58,16 @@ struct PassingJournal {
 
     /// Takes the journal away.
     func remove() throws(Ext4Error) {
+        var opening = options.openOptions
         // What waits in it is replayed first.
-        var volume = try Volume.open(device, options: options.openOptions)
-        let isUsed = volume.superblock.compatible.contains(.hasJournal)
-        try volume.close()
-        if isUsed {
-            try SuperblockChange(device: device).write(options.clock()) {
-                Superblock.clearJournal(in: &$0)
-            }
+        try Volume.open(device, options: opening).close()
+        // A check is due until all of it is gone.
+        opening.usesJournal = false
+        let volume = try Volume.open(device, options: opening)
+        try volume.requireWriting().superblock.write(to: device) {
+            Superblock.clearJournal(in: &$0)
         }
-        volume = try Volume.open(device, options: options.openOptions)
-        do throws(Ext4Error) {
-            try volume.removeOwnFile(.journal)
-        } catch {
-            try? volume.close()
-            throw error
-        }
+        try volume.removeOwnFile(.journal)
         try volume.close()
     }
 }

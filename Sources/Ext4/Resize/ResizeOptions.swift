@@ -29,6 +29,7 @@ public struct ResizeOptions: Sendable {
         options.clock = clock
         options.log = log
         options.cacheBytes = cacheBytes
+        options.countsAsMount = false
         return options
     }
 

@@ -55,28 +55,13 @@ struct ResizedSuperblock {
                 raw[Layout.reservedDescriptors] = UInt16(min(rest, UInt32(old.blockSize / 4)))
             }
             if old.compatible.contains(.sparseSuper2) {
-                Self.adaptBackupGroups(old, groups: UInt32(groups), in: &raw)
+                let copies = old.backupGroups(ofGroups: UInt32(groups))
+                raw[Layout.backupGroups] = copies.first
+                raw[Layout.backupGroups.at(4)] = copies.second
             }
         }
         self.bytes = bytes
         value = try unsafe Superblock(parsing: bytes.span.bytes, verifiesChecksum: false)
-    }
-
-    /// With sparse_super2 the superblock names the two groups with copies. A volume that had one
-    /// group gets them; those that are gone are named no more.
-    private static func adaptBackupGroups(
-        _ old: Superblock, groups: UInt32, in bytes: inout MutableRawSpan
-    ) {
-        var first = old.backupGroups[0]
-        var second = old.backupGroups[1]
-        if old.groupCount == 1, groups > 1, first == 0, second == 0 {
-            first = 1
-            second = groups > 2 ? groups &- 1 : 0
-        }
-        if first >= groups { first = 0 }
-        if second >= groups { second = 0 }
-        bytes[Layout.backupGroups] = first
-        bytes[Layout.backupGroups.at(4)] = second
     }
 
     /// As many of `whole` blocks as `part` are of the old whole.
@@ -113,16 +98,46 @@ extension Superblock {
     /// Blocks of the table of descriptors.
     var descriptorBlockCount: UInt32 { (groupCount &- 1) / descriptorsPerBlock &+ 1 }
 
+    /// The two groups that have copies under sparse_super2 in a volume of `groups` groups. The
+    /// second one follows the end as the volume grows; those that are gone are named no more.
+    func backupGroups(ofGroups groups: UInt32) -> (first: UInt32, second: UInt32) {
+        var first = backupGroups[0]
+        var second = backupGroups[1]
+        if groups > groupCount {
+            if groupCount == 1 { first = 1 }
+            let isFirstRoom = groupCount < 3 && groups > 2
+            if isFirstRoom || second != 0 && !hasMetaDescriptors(second) { second = groups &- 1 }
+        }
+        return (first < groups ? first : 0, second < groups ? second : 0)
+    }
+
+    /// Whether descriptors of a meta group lie in the group, behind the superblock that it may
+    /// have: without that they would lie elsewhere.
+    private func hasMetaDescriptors(_ group: UInt32) -> Bool {
+        let slot = group % descriptorsPerBlock
+        return incompatible.contains(.metaBg) && group / descriptorsPerBlock >= firstMetaGroup
+            && (slot <= 1 || slot == descriptorsPerBlock &- 1)
+    }
+
+    /// Whether the last one of `groups` groups has a copy of the superblock.
+    private func hasSuperblockInLast(ofGroups groups: UInt32) -> Bool {
+        guard compatible.contains(.sparseSuper2) else {
+            return hasSuperblock(GroupNumber(groups &- 1))
+        }
+        let copies = backupGroups(ofGroups: groups)
+        return copies.first == groups &- 1 || copies.second == groups &- 1
+    }
+
     /// The first block behind `groups` whole groups.
     func end(ofGroups groups: UInt64) -> UInt64 {
         UInt64(firstDataBlock) &+ groups &* UInt64(blocksPerGroup)
     }
 
     /// How many of `blocks` blocks the volume can use: a last group is left out that has no room
-    /// for its own structures and 50 blocks more.
+    /// for its own structures and 50 blocks more. What it has by now it uses.
     func usableBlocks(_ blocks: UInt64) -> UInt64 {
         let first = UInt64(firstDataBlock)
-        guard blocks > first else { return blocks }
+        guard blocks > first, blocks != blocksCount else { return blocks }
         let groups = (blocks &- first &- 1) / UInt64(blocksPerGroup) &+ 1
         guard groups > 1, groups <= UInt64(UInt32.max) else { return blocks }
         return blocks < leastBlocks(ofGroups: groups) ? end(ofGroups: groups &- 1) : blocks
@@ -141,7 +156,7 @@ extension Superblock {
     func leastBlocks(ofGroups groups: UInt64) -> UInt64 {
         guard groups > 1 else { return 0 }
         var needed = 2 &+ UInt64(inodeTableBlocks) &+ 50
-        if hasSuperblock(GroupNumber(UInt32(clamping: groups &- 1))) {
+        if hasSuperblockInLast(ofGroups: UInt32(clamping: groups)) {
             needed &+= 1 &+ UInt64(descriptorBlockCount) &+ UInt64(reservedDescriptorBlocks)
         }
         if incompatible.contains(.metaBg) { needed &+= 1 }

@@ -52,7 +52,10 @@ public enum Resizer {
         var reading = options.openOptions
         reading.access = .readOnly
         return try ResizeFailure.wrap { () throws(Ext4Error) in
-            try MinimumSize(Volume.open(device, options: reading)).blocks()
+            let volume = try Volume.open(device, options: reading)
+            // Of what is not resized nothing is counted either.
+            try Volume.checkWritable(volume.superblock)
+            return try MinimumSize(volume).blocks()
         }
     }
 

@@ -196,7 +196,7 @@ struct VolumeCut {
 
         func rest(_ handle: inout Handle, _ writing: Writing) throws(Ext4Error) {
             try cutLastGroup(in: &handle)
-            for range in freed { try release(range, in: &handle) }
+            for range in freed { try writing.blocks.release(range, in: &handle) }
             if let resizeInode, let table {
                 try resizeInode.adapt(to: new, lists: lists, table: table, in: &handle)
             }
@@ -270,46 +270,17 @@ struct VolumeCut {
         return count
     }
 
-    /// Frees blocks that were the volume's own.
-    private func release(_ range: BlockRange, in handle: inout Handle) throws(Ext4Error) {
-        let geometry = writing.blocks.geometry
-        let table = writing.blocks.groups
-        var rest = range
-        while rest.count > 0 {
-            let group = try table.group(geometry.group(of: rest.start))
-            let part = rest.prefix(group.range.end.rawValue &- rest.start.rawValue)
-            guard part.count > 0 else { return }
-            let bits = group.bits(of: part)
-            try writing.blocks.withBitmap(of: group) { (state, bitmap) throws(Ext4Error) in
-                // Of a group that was never used the bitmap follows from what is known of it.
-                if let bitmap {
-                    guard bitmap.withBytes({ $0.areBitsSet(bits) }) else {
-                        throw .corrupt(
-                            .blockBitmap, at: .init(group: group.number, block: part.start),
-                            .broken("blocks of the volume's own structures are free in it"))
-                    }
-                    handle.modify(bitmap) { $0.clearBits(bits) }
-                    state.blocks.unsealed = bitmap
-                    table.noteUnsealed(group, &state)
-                }
-                table.change(group, &state, in: &handle) {
-                    $0.freeBlocksCount &+= UInt32(bits.count)
-                }
-            }
-            rest = rest.dropFirst(part.count)
-        }
-    }
-
     /// Makes the bits behind the end padding.
     private func cutLastGroup(in handle: inout Handle) throws(Ext4Error) {
         let table = writing.blocks.groups
         let group = try table.group(lastGroup)
         let bits = Int(new.blockCount(of: lastGroup))..<Int(group.range.count)
-        guard !bits.isEmpty else { return }
         let lost = try blocksCutFromLastGroup()
+        // The last group is never one without a bitmap, a whole one neither.
         group.state.withLock { state in
             writing.blocks.beginUse(of: group, &state, in: &handle)
         }
+        guard !bits.isEmpty else { return }
         try writing.blocks.withBitmap(of: group) { (state, bitmap) throws(Ext4Error) in
             guard let bitmap else {
                 throw .corrupt(

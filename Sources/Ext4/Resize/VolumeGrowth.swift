@@ -270,14 +270,18 @@ struct VolumeGrowth {
         let added = UInt64(
             new.blockCount(of: GroupNumber(old.groupCount &- 1))
                 &- old.blockCount(of: GroupNumber(old.groupCount &- 1)))
+        let freed = freedCopies
+        let before = UInt64(old.overheadClusters)
         let overhead =
-            old.overheadClusters == 0
-            ? 0 : UInt32(clamping: UInt64(old.overheadClusters) &+ groups.overhead)
+            before == 0
+            ? 0 : UInt32(clamping: before &- min(freed?.count ?? 0, before) &+ groups.overhead)
         let free = try volume.change(credits: credits) {
             (handle, writing) throws(Ext4Error) -> UInt64 in
             if hasLog { try tables(&handle) }
             try freeTail(in: &handle)
-            let free = writing.blocks.freeBlocks &+ added &+ groups.freeBlocks
+            if let freed { try writing.blocks.release(freed, in: &handle) }
+            let free =
+                writing.blocks.freeBlocks &+ added &+ groups.freeBlocks &+ (freed?.count ?? 0)
             try target.setCounts(
                 freeBlocks: free, freeInodes: writing.inodes.freeInodes &+ newInodes,
                 overhead: overhead)
@@ -285,6 +289,18 @@ struct VolumeGrowth {
             return free
         }
         return free
+    }
+
+    /// The blocks of the copies of superblock and descriptors that go to another group: with
+    /// sparse_super2 the last one has them.
+    private var freedCopies: BlockRange? {
+        let second = old.backupGroups[1]
+        let group = GroupNumber(second)
+        guard old.compatible.contains(.sparseSuper2), second > 0, second < old.groupCount,
+            !new.hasSuperblock(group)
+        else { return nil }
+        return BlockRange(
+            start: old.firstBlock(of: group), count: UInt64(old.copiedBlockCount(of: group)))
     }
 
     /// Frees the blocks by which the last group becomes longer.
@@ -315,12 +331,27 @@ struct VolumeGrowth {
 extension Volume {
     /// Closes a volume whose superblock was written anew, with what is free in it now.
     func close(freeBlocks: UInt64, freeInodes: UInt64) throws(Ext4Error) {
+        try close(freeBlocks: freeBlocks, freeInodes: freeInodes, isComplete: true)
+    }
+
+    /// Closes a volume; one that is not complete, and has no journal, goes on to need a check.
+    func close(isComplete: Bool) throws(Ext4Error) {
+        let writing = try requireWriting()
+        try writing.journal.commitRunning()
+        try close(
+            freeBlocks: writing.blocks.freeBlocks, freeInodes: UInt64(writing.inodes.freeInodes),
+            isComplete: isComplete)
+    }
+
+    private func close(
+        freeBlocks: UInt64, freeInodes: UInt64, isComplete: Bool
+    ) throws(Ext4Error) {
         let writing = try requireWriting()
         try writing.journal.close()
         try writing.superblock.write(to: device) {
             Superblock.markClosed(
                 &$0, at: writing.clock(),
-                wasValid: superblock.state & Superblock.validState != 0,
+                wasValid: isComplete && superblock.state & Superblock.validState != 0,
                 has64Bit: superblock.incompatible.contains(.bit64), freeBlocks: freeBlocks,
                 freeInodes: freeInodes)
         }

@@ -32,11 +32,12 @@ struct VolumeShrink {
         self.old = old
         self.options = options
         self.isMinimum = isMinimum
-        let (least, hasBadBlocks) = try ResizeFailure.wrap { () throws(Ext4Error) in
+        let (least, fitting, hasBadBlocks) = try ResizeFailure.wrap { () throws(Ext4Error) in
             let volume = try Self.read(device, options)
             let bad = try volume.inodes.inode(.badBlocks)
             let runs = try volume.map(of: bad).runs(volumeBlocks: old.blocksCount)
-            return (try MinimumSize(volume).blocks(), !runs.isEmpty)
+            let size = try MinimumSize(volume)
+            return (try size.blocks(), size.fitting(goal, isUp: false), !runs.isEmpty)
         }
         guard goal >= least || isMinimum else {
             throw .refused("what it holds needs \(least) blocks at least")
@@ -46,7 +47,7 @@ struct VolumeShrink {
                 "it has a list of bad blocks, which cannot be moved; "
                     + "e2fsck -L with an empty list takes it away")
         }
-        self.goal = max(goal, least)
+        self.goal = max(fitting, least)
         stage = self.goal
     }
 
@@ -98,7 +99,12 @@ struct VolumeShrink {
                 guard error == .noSpace, isMinimum || !isLast else { throw words(for: error) }
                 // What is moved by now stays where it is.
                 tries &+= 1
-                stage = old.nextUsableBlocks(stage &+ (tries <= 8 ? 1 : 1 &<< (tries &- 8)))
+                let next = old.nextUsableBlocks(stage &+ (tries <= 8 ? 1 : 1 &<< (tries &- 8)))
+                do throws(Ext4Error) {
+                    stage = try MinimumSize(Self.read(device, options)).fitting(next, isUp: true)
+                } catch {
+                    throw words(for: error)
+                }
             }
         }
         return true
@@ -165,12 +171,23 @@ struct VolumeShrink {
         // What was moved counts also when the rest fails.
         var blocks: UInt64 = 0
         defer { report.movedBlocks &+= blocks }
+        var left: [InodeNumber] = []
         let isDone = try open { (volume) throws(Ext4Error) in
             var mover = try BlockMover(volume, end: end, options)
-            defer { blocks = mover.movedBlocks }
+            defer {
+                blocks = mover.movedBlocks
+                left = mover.left
+            }
             return try mover.moveAll()
         }
         guard isDone else { return false }
+        if !left.isEmpty {
+            try open(usesJournal: false) { (volume) throws(Ext4Error) in
+                var mover = try BlockMover(volume, end: end, options)
+                defer { blocks &+= mover.movedBlocks }
+                for number in left { try mover.move(volume.inodes.inode(number)) }
+            }
+        }
         return try moveInodesWithJournal(&report)
     }
 

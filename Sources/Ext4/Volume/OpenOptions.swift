@@ -87,6 +87,8 @@ public struct OpenOptions: Sendable {
     /// Whether what is written goes through the journal, where there is one. Without it the volume
     /// is as one that has none, and the journal's own blocks can be moved.
     var usesJournal = true
+    /// Whether the superblock counts it as a mount, which sets the time when a check is due.
+    var countsAsMount = true
     #if MUTANTS
         /// A fault to have.
         package var mutant: Mutant?

@@ -21,7 +21,7 @@ extension Volume {
 
         let writing = try reading.prepareWriting(options)
         let volume = Volume(reading, recovery: report, writing: writing)
-        try volume.markOpen()
+        try volume.markOpen(isMount: options.countsAsMount)
         try volume.freeOrphans()
         return volume
     }
@@ -128,7 +128,7 @@ extension Volume {
         return OrphanFile(buffers, owner: inode.owner, blockSize: blockSize)
     }
 
-    private func markOpen() throws(Ext4Error) {
+    private func markOpen(isMount: Bool) throws(Ext4Error) {
         let writing = try requireWriting()
         let hasLog = writing.journal.area != nil
         let hasOrphanFile = superblock.compatible.contains(.orphanFile)
@@ -139,7 +139,8 @@ extension Volume {
         }
         try writing.superblock.write(to: device) {
             Superblock.markOpen(
-                &$0, at: writing.clock(), hasLog: hasLog, hasOrphanFile: hasOrphanFile)
+                &$0, at: writing.clock(), hasLog: hasLog, hasOrphanFile: hasOrphanFile,
+                isMount: isMount)
         }
     }
 
