@@ -17,8 +17,8 @@ struct ResizeCommand: ParsableCommand {
             its volume grows, and cut off after it was made smaller.
 
             A volume that was in use since its last check is checked first, and one that has \
-            errors is refused, without -f. The volume must not be mounted; one that is grows \
-            through its mount with resize2fs only.
+            errors is refused, without -f. The volume must not be mounted; one that the \
+            kernel has mounted grows with resize2fs.
 
             Cut off at any moment, the volume is sound, or made so by ext4 fsck -fy, and resize \
             can be run again.
