@@ -95,6 +95,8 @@ let package = Package(
             name: "MakeImage", dependencies: ["Ext4", "Ext4Host"], path: "Examples/MakeImage",
             swiftSettings: settings),
 
+        // Runs e2fsprogs and the like in tests.
+        .target(name: "TestShell", path: "Tests/Shell", swiftSettings: settings),
         .testTarget(name: "Ext4Tests", dependencies: ["Ext4"], swiftSettings: settings),
         // Needs e2fsprogs, tar and libarchive's bsdtar; locks and mounts are tested as root.
         .testTarget(
@@ -131,17 +133,17 @@ let package = Package(
         // Volumes that become larger and smaller. Needs e2fsprogs.
         .testTarget(
             name: "Ext4ResizeTests",
-            dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
+            dependencies: ["TestShell", "Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
             swiftSettings: settings),
         // Volumes that the maker makes, and images with contents. `scripts/compare-mkfs` and
         // `scripts/compare-images` compare them with those of others. Needs e2fsprogs and tar.
         .testTarget(
-            name: "Ext4FormatTests", dependencies: ["Ext4", "Ext4Check", "Ext4Host"],
+            name: "Ext4FormatTests", dependencies: ["TestShell", "Ext4", "Ext4Check", "Ext4Host"],
             swiftSettings: settings),
         // Volumes whose features and checksums change. Needs e2fsprogs.
         .testTarget(
             name: "Ext4TuneTests",
-            dependencies: ["Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
+            dependencies: ["TestShell", "Ext4", "Ext4Check", "Ext4Host", "Ext4Verify"],
             swiftSettings: settings),
         // Holds the project itself to its rules: layers, names, lengths, layout tables.
         .testTarget(name: "TidyTests", swiftSettings: settings),

@@ -1,5 +1,6 @@
 import Ext4
 import Ext4Host
+import TestShell
 import Testing
 
 /// Images of containers in the layout of the OCI: layers, what they take away, and what is wrong.

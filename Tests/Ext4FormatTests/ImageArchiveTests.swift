@@ -1,6 +1,7 @@
 import Ext4
 import Ext4Host
 import Foundation
+import TestShell
 import Testing
 
 /// Tar archives: the oddities of real ones, and those of people who mean harm.

@@ -1,4 +1,5 @@
 import Ext4
+import TestShell
 import Testing
 
 /// Extended attributes and access lists: in inodes, in blocks that files share, in inodes of values.

@@ -1,4 +1,5 @@
 import Ext4
+import TestShell
 import Testing
 
 /// Names: what is added, replaced, linked and removed, and what is refused.

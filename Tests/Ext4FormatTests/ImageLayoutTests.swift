@@ -1,4 +1,5 @@
 import Ext4
+import TestShell
 import Testing
 
 /// Where things lie: files in one piece, one behind the other, around what cannot move.

@@ -1,5 +1,6 @@
 import Ext4
 import Ext4Host
+import TestShell
 import Testing
 
 /// How large an image becomes: as small as it can be, or as large as it is told to be.

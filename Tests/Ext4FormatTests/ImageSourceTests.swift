@@ -1,6 +1,7 @@
 import Ext4
 import Ext4Host
 import Foundation
+import TestShell
 import Testing
 
 /// Directories of the host as sources, and the file that an image is made in.

@@ -1,6 +1,7 @@
 import Ext4
 import Ext4Host
 import Foundation
+import TestShell
 import Testing
 
 /// What another maker of images in Swift gets wrong, each as a test of its own.

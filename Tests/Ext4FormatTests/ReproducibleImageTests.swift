@@ -1,5 +1,6 @@
 import Ext4
 import Ext4Host
+import TestShell
 import Testing
 
 /// The same input makes the same bytes, whatever the machine does.

@@ -1,6 +1,7 @@
 import Ext4
 import Ext4Verify
 import Foundation
+import TestShell
 import Testing
 
 /// A resize that is cut off at a write: either the volume is sound at once, or a check makes it so;

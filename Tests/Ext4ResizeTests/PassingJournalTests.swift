@@ -1,6 +1,7 @@
 import Ext4
 import Ext4Verify
 import Foundation
+import TestShell
 import Testing
 
 /// The journal that a volume without one has while its inodes move.

@@ -1,5 +1,6 @@
 import Ext4
 import Ext4Verify
+import TestShell
 import Testing
 
 /// The size that a volume has by now.

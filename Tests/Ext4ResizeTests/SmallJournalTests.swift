@@ -1,5 +1,6 @@
 import Ext4
 import Ext4Verify
+import TestShell
 import Testing
 
 /// Files of which a step is more than a small journal takes.

@@ -2,31 +2,8 @@ import Ext4
 import Ext4Check
 import Ext4Host
 import Ext4Verify
+import TestShell
 import Foundation
-
-struct Failed: Error, CustomStringConvertible {
-    let description: String
-}
-
-/// Runs a shell script that must succeed, with its arguments as `$1` and so on.
-@discardableResult
-func shell(_ script: String, _ arguments: String...) throws -> String {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-eu", "-c", script, "sh"] + arguments
-    process.environment = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"]
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
-        throw Failed(description: "\(script) \(arguments): \(output)")
-    }
-    return output
-}
 
 /// An image file that mke2fs made, gone with its owner.
 final class TestVolume {

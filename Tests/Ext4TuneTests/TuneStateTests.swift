@@ -2,6 +2,7 @@ import Ext4Check
 import Ext4Host
 import Ext4Verify
 import Foundation
+import TestShell
 import Testing
 
 @testable import Ext4
