@@ -50,10 +50,7 @@ extension ImageBuilder {
             // It may lie in pieces, of which four need no node.
             clusters &+= max(UInt64(mapBuilder(0).nodeCount(of: [run])), blocks > 4 ? 1 : 0)
         }
-        let most = UInt64(XAttrBlockHeader.maximumReferenceCount)
-        for set in attributes.sets where !set.inBlock.isEmpty {
-            clusters &+= VolumeGeometry.ceiling(set.useCount, most)
-        }
+        for set in attributes.sets { clusters &+= attributes.blockCount(set) }
         return clusters << clusterLog2
     }
 }
