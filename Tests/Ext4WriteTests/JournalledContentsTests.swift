@@ -1,3 +1,4 @@
+import Ext4Host
 import Ext4Verify
 import Testing
 
@@ -42,5 +43,35 @@ import Testing
         #expect(equal(try volume.contents(of: file), expected))
         try volume.close()
         #expect(try TestImage.complaints(about: device) == nil)
+    }
+
+    /// Every block that is freed is revoked, and the whole log has no room for those of one file.
+    @Test func aFileGoesThatIsLargerThanTheLogCanRevoke() throws {
+        let scratch = try Scratch()
+        let path = scratch.path("image")
+        try shell(
+            """
+            truncate -s 480M $1
+            mke2fs -q -F -t ext4 -b 1024 -N 64 -J size=1 $1
+            for name in removed cut holed; do
+                truncate -s 140M $1.contents
+                echo "write $1.contents $name"
+                echo "fallocate $name 0 143359"
+            done | debugfs -w -f - $1 2>&1
+            """, path)
+        let device = try FileDevice(path: path, access: .readWrite)
+        var options = Workload.options(Workload.Clock())
+        options.dataMode = .journal
+        let volume = try Volume.open(device, options: options)
+        let root = try volume.root()
+        try volume.unlink("removed", in: root)
+        var cut = AttributeChanges()
+        cut.size = 0
+        try volume.setAttributes(cut, of: volume.lookup("cut", in: root))
+        let holed = try volume.lookup("holed", in: root)
+        try volume.change(.punchHole, of: holed, at: 0, count: 140 << 20)
+        #expect(volume.statistics().freeBlocks > 470 << 10)
+        try volume.close()
+        #expect(try TestImage.complaints(aboutFile: path) == nil)
     }
 }

@@ -131,8 +131,11 @@ extension MapEditor {
                     let extent = ExtentNode.extent(leaf, first &- 1)
                     guard extent.end > range.lowerBound else { break }
                     first &-= 1
-                    let start = max(extent.logical, range.lowerBound)
                     let end = min(extent.end, removal.end)
+                    var start = max(extent.logical, range.lowerBound)
+                    if end.rawValue &- start.rawValue > removal.mostBlocks {
+                        start = LogicalBlock(end.rawValue &- removal.mostBlocks)
+                    }
                     if start > extent.logical {
                         head = extent.prefix(start.rawValue &- extent.logical.rawValue)
                     }

@@ -75,21 +75,26 @@ struct MapEditor {
     }
 
     /// Makes a hole of `range`, from its end backwards, as far as `limit` goes: that many extents
-    /// and nodes, about; one at least.
+    /// and nodes, about; one at least. Of contents that go through the journal it takes fewer, as
+    /// each block is revoked when it is freed.
     ///
     /// - Returns: the blocks of contents that were there and are the caller's to free, and when it
     ///   did not come to the start of `range`, how far it came: everything from there on is done.
     /// - Throws: `.noSpace` when a node must be split for it and not a block is left; `.corrupt`,
     ///   `.io`.
     mutating func remove(
-        _ range: Range<LogicalBlock>, limit: Int, in handle: inout Handle
+        _ range: Range<LogicalBlock>, limit: Int, isLogged: Bool = false, in handle: inout Handle
     ) throws(Ext4Error) -> (freed: [BlockRange], resumeAt: LogicalBlock?) {
         // To free blocks must go on when there is none left.
         let spender = spender
         self.spender = .essential
         defer { self.spender = spender }
-        var removal = MapRemoval(
-            range, limit: limit, blocksPerGroup: reader.superblock.blocksPerGroup)
+        // To free blocks changes the bitmap of each group that they lie in.
+        var blocksPerCredit = Int(reader.superblock.blocksPerGroup)
+        if isLogged {
+            blocksPerCredit = min(blocksPerCredit, JournalRevoke.capacity(handle.journal.format))
+        }
+        var removal = MapRemoval(range, limit: limit, blocksPerCredit: blocksPerCredit)
         if usesExtents {
             try removeExtents(&removal, in: &handle)
         } else {

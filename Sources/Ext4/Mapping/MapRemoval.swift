@@ -6,13 +6,16 @@ struct MapRemoval {
     /// The blocks that were there.
     private(set) var freed: [BlockRange] = []
     private var credits: Int
-    private let blocksPerGroup: UInt64
+    private let blocksPerCredit: UInt64
 
-    init(_ range: Range<LogicalBlock>, limit: Int, blocksPerGroup: UInt32) {
+    /// - Parameters:
+    ///   - limit: blocks of the log that the removal may take, about.
+    ///   - blocksPerCredit: blocks of contents that cost one of those to free.
+    init(_ range: Range<LogicalBlock>, limit: Int, blocksPerCredit: Int) {
         self.range = range
         end = max(range.lowerBound, min(range.upperBound, .end))
         credits = max(limit, 1)
-        self.blocksPerGroup = UInt64(max(blocksPerGroup, 1))
+        self.blocksPerCredit = UInt64(max(blocksPerCredit, 1))
     }
 
     /// Where to go on; nil when all is done.
@@ -21,6 +24,9 @@ struct MapRemoval {
     var isDone: Bool { end <= range.lowerBound }
     /// Whether it must stop for now.
     var isExhausted: Bool { credits <= 0 }
+
+    /// The most blocks of one run to take now.
+    var mostBlocks: UInt64 { UInt64(max(credits, 1)) &* blocksPerCredit }
 
     /// The range is a hole from `block` on.
     mutating func advance(to block: LogicalBlock) {
@@ -33,8 +39,7 @@ struct MapRemoval {
     /// The blocks of `run`, which lie before all others that were removed, are free.
     mutating func free(_ run: BlockRun) {
         guard let start = run.start, run.count > 0 else { return }
-        // What it costs to free them: the bitmap of each group that they lie in.
-        credits &-= 1 &+ Int(clamping: run.count / blocksPerGroup)
+        credits &-= 1 &+ Int(clamping: run.count / blocksPerCredit)
         if let last = freed.last, start.advanced(by: run.count) == last.start {
             freed[freed.count &- 1] = BlockRange(start: start, count: run.count &+ last.count)
         } else {

@@ -90,9 +90,9 @@ extension Volume {
         of inode: Inode, _ range: Range<LogicalBlock>, in handle: inout Handle, _ writing: Writing
     ) throws(Ext4Error) -> Bool {
         var editor = try editor(of: inode, .privileged)
-        let removal = try editor.remove(range, limit: Self.removalStep, in: &handle)
-        let attributes = inode.attributes
-        let isLogged = journalsContents(of: attributes)
+        let isLogged = journalsContents(of: inode.attributes)
+        let removal = try editor.remove(
+            range, limit: Self.removalStep, isLogged: isLogged, in: &handle)
         var blocks = Int64(editor.metadataBlocksDelta)
         for freed in removal.freed {
             try writing.blocks.free(freed, isMetadata: isLogged, in: &handle)

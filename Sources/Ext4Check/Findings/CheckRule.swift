@@ -114,7 +114,6 @@ public enum CheckRule: String, Hashable, Sendable, CaseIterable {
     case inodeSpecialSize = "inode.specialSize"
     case symlinkTarget = "symlink.target"
     case inlineData = "inline.data"
-    case inlineSize = "inline.size"
 
     // Maps.
     case extentHeader = "extent.header"

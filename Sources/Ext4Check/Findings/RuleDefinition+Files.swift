@@ -112,10 +112,6 @@ extension RuleDefinition {
             "contents in the inode have their attribute, and a directory's size",
             "the size is set to what is there, or the inode cleared"
         ),
-        (
-            .inlineSize, .note, "a file in its inode is no longer than what is there",
-            "the size is set to that"
-        ),
     ]
 
     static let maps: [Entry] = [

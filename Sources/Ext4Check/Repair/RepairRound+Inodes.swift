@@ -126,8 +126,6 @@ extension RepairRound {
             try volume.setInode(number, record)
         case .inodeImmutable:
             try drop(.immutable, number, &record)
-        case .inlineSize:
-            try setSize(number, &record, finding)
         case .inodeSpecialSize:
             record[Layout.sizeLow] = 0
             record[Layout.sizeHigh] = 0
