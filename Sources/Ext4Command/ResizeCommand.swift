@@ -17,8 +17,12 @@ struct ResizeCommand: ParsableCommand {
             its volume grows, and cut off after it was made smaller.
 
             A volume that was in use since its last check is checked first, and one that has \
-            errors is refused, without -f. The volume must not be mounted; one that the \
-            kernel has mounted grows with resize2fs.
+            errors is refused, without -f.
+
+            A mounted volume is named by its mount point, and can only become larger, whether \
+            ext4 mount or the kernel serves the mount. Who uses it waits for that moment. An image \
+            file that ext4 mount has mounted is made longer, too; a loop device over one is not: \
+            see truncate(1) and losetup -c.
 
             Cut off at any moment, the volume is sound, or made so by ext4 fsck -fy, and resize \
             can be run again.
@@ -29,12 +33,13 @@ struct ResizeCommand: ParsableCommand {
               ext4 resize --minimum disk.img
               ext4 resize --device /dev/sdb1
               ext4 resize -P disk.img
+              ext4 resize /mnt 8G
 
             EXIT STATUS
               0 when the volume has the size now, 1 otherwise.
             """)
 
-    @Argument(help: "The image file or block device.")
+    @Argument(help: "The image file or block device, or where it is mounted.")
     var image: String
 
     @Argument(
@@ -77,11 +82,17 @@ struct ResizeCommand: ParsableCommand {
 
     func run() throws {
         Interruption.watch()
+        if let mounted = try MountedResize(directory: image) { return try grow(mounted) }
         let device: FileDevice
         do throws(Ext4Error) {
             device = try FileDevice(
                 path: image, access: looksOnly || printsMinimum ? .readOnly : .readWrite)
         } catch {
+            if error == .busy, let point = DeviceUse.find(path: image)?.mountPoint {
+                throw CommandFailure(
+                    "\(Quoted(image.utf8)): it is mounted on \(Quoted(point.utf8)); to make it "
+                        + "larger name that directory, else unmount it first")
+            }
             throw CommandFailure(opening: image, error)
         }
         let work = ResizeWork(device: device, image: image, options: resizeOptions)
@@ -98,7 +109,7 @@ struct ResizeCommand: ParsableCommand {
             return try output.flush()
         }
         let superblock = try work.superblock()
-        let blocks = try goal(superblock, work)
+        let blocks = try minimum ? work.minimumBlocks() : goal(superblock, device.byteCount)
         if looksOnly {
             let usable = Resizer.usableBlocks(blocks, of: superblock)
             if usable < superblock.blocksCount { try work.checkFits(usable) }
@@ -128,12 +139,32 @@ struct ResizeCommand: ParsableCommand {
         return options
     }
 
-    /// The size that is asked for, in blocks.
-    private func goal(_ superblock: Superblock, _ work: ResizeWork) throws -> UInt64 {
-        if minimum { return try work.minimumBlocks() }
-        guard let size else {
-            return work.device.byteCount >> UInt64(superblock.blockSizeLog2)
+    /// Makes a mounted volume larger.
+    private func grow(_ mounted: MountedResize) throws {
+        guard !minimum, !printsMinimum else {
+            throw CommandFailure(
+                "\(Quoted(image.utf8)): is mounted, and can only become larger; unmount it first")
         }
+        let (superblock, byteCount) = try mounted.state()
+        let blocks = try goal(superblock, byteCount)
+        let usable = Resizer.usableBlocks(blocks, of: superblock)
+        guard usable >= superblock.blocksCount else {
+            throw CommandFailure(
+                "\(Quoted(image.utf8)): has \(superblock.blocksCount) blocks, and is mounted: it "
+                    + "can only become larger; unmount it to make it smaller")
+        }
+        var output = Output()
+        if looksOnly {
+            try output.write(plan(superblock, usable))
+        } else {
+            try output.write(text(of: mounted.resize(to: blocks, from: superblock)))
+        }
+        try output.flush()
+    }
+
+    /// The size that is asked for, in blocks, of a volume on a device of so many bytes.
+    private func goal(_ superblock: Superblock, _ byteCount: UInt64) throws -> UInt64 {
+        guard let size else { return byteCount >> UInt64(superblock.blockSizeLog2) }
         guard let blocks = size.blocks(of: superblock) else {
             throw CommandFailure("\(Quoted(image.utf8)): no volume can have that size")
         }

@@ -18,8 +18,8 @@ public struct DeviceUse: Hashable, Sendable {
     public static func find(path: String) -> DeviceUse? {
         guard let status = try? FileStatus.of(path: path) else { return nil }
         return find(status)
-            ?? Mount.all().first { $0.isFUSE && $0.isOf(path: path, status) }
-            .map { DeviceUse(mountPoint: $0.point, device: nil) }
+            ?? MountPoint.all().first { $0.isFUSE && $0.isOf(path: path, status) }
+            .map { DeviceUse(mountPoint: $0.path, device: nil) }
     }
 
     static func find(_ status: FileStatus) -> DeviceUse? {
@@ -33,7 +33,7 @@ public struct DeviceUse: Hashable, Sendable {
     private static func findMount(
         ofDevices numbers: [String], _ status: FileStatus?
     ) -> DeviceUse? {
-        let mount = Mount.all().first { mount in
+        let mount = MountPoint.all().first { mount in
             guard !mount.isFUSE else { return false }
             if numbers.contains(mount.device) { return true }
             // File systems with numbers of their own (btrfs, overlays) name their source.
@@ -41,7 +41,7 @@ public struct DeviceUse: Hashable, Sendable {
             else { return false }
             return mount.isOf(path: nil, status)
         }
-        return mount.map { DeviceUse(mountPoint: $0.point, device: $0.source) }
+        return mount.map { DeviceUse(mountPoint: $0.path, device: $0.source) }
     }
 
     private static func findLoopMount(of status: FileStatus) -> DeviceUse? {
@@ -80,45 +80,5 @@ public struct DeviceUse: Hashable, Sendable {
     /// A device number as mountinfo and sysfs write it.
     private static func number(_ device: UInt64) -> String {
         "\(FileStatus.major(device)):\(FileStatus.minor(device))"
-    }
-}
-
-/// A line of `/proc/self/mountinfo`.
-private struct Mount {
-    let device: String
-    let point: String
-    let type: String
-    let source: String
-
-    var isFUSE: Bool { type == "fuse" || type == "fuseblk" || type.hasPrefix("fuse.") }
-
-    /// The mounts that this process sees.
-    static func all() -> [Mount] {
-        (SystemFile.text(at: "/proc/self/mountinfo") ?? "").split(separator: "\n")
-            .compactMap(Mount.init)
-    }
-
-    /// Fields: id, parent, major:minor, root, mount point, options, optional fields, "-", type,
-    /// source, options.
-    init?(_ line: Substring) {
-        let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-        guard fields.count >= 10, let dash = fields[6...].firstIndex(of: "-"),
-            dash + 2 < fields.count
-        else { return nil }
-        device = String(fields[2])
-        point = SystemFile.unescaped(fields[4])
-        type = String(fields[dash + 1])
-        source = SystemFile.unescaped(fields[dash + 2])
-    }
-
-    /// Whether the source is the file with that path or that status.
-    func isOf(path: String?, _ status: FileStatus) -> Bool {
-        if let path, source == path { return true }
-        guard source.hasPrefix("/"), let other = try? FileStatus.of(path: source) else {
-            return false
-        }
-        return status.kind == .blockDevice
-            ? other.kind == .blockDevice && other.device == status.device
-            : other.identity == status.identity
     }
 }

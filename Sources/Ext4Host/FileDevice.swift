@@ -105,6 +105,13 @@ internal import Synchronization
         size.store(count, ordering: .relaxed)
     }
 
+    /// Looks again how long the file or device is, which others may have changed.
+    ///
+    /// - Throws: `Ext4Error.io`.
+    public func updateByteCount() throws(Ext4Error) {
+        size.store(try Self.size(fileDescriptor), ordering: .relaxed)
+    }
+
     /// Fills all of `bytes` from `byteOffset` on.
     ///
     /// - Throws: `Ext4Error.io`, also when the range lies beyond the end.

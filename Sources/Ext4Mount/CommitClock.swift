@@ -10,13 +10,13 @@ final class CommitClock {
     private var thread: pthread_t?
 
     private final class Work: Sendable {
-        let volume: Volume
+        let session: Session
         let seconds: Int32
         let stopDescriptor: Int32
         let log: Log
 
-        init(_ volume: Volume, seconds: Int32, stopDescriptor: Int32, log: Log) {
-            self.volume = volume
+        init(_ session: Session, seconds: Int32, stopDescriptor: Int32, log: Log) {
+            self.session = session
             self.seconds = seconds
             self.stopDescriptor = stopDescriptor
             self.log = log
@@ -29,7 +29,9 @@ final class CommitClock {
                 if ready > 0 { return }
                 guard ready == 0 else { continue }
                 do throws(Ext4Error) {
-                    try volume.commit()
+                    try session.gate.pass { () throws(Ext4Error) in
+                        try session.volume.commit()
+                    }
                 } catch {
                     // The journal has told of it already, and every later change is refused.
                     return
@@ -38,14 +40,14 @@ final class CommitClock {
         }
     }
 
-    init(_ volume: Volume, seconds: UInt32, log: Log) throws(MountFailure) {
+    init(_ session: Session, seconds: UInt32, log: Log) throws(MountFailure) {
         stopDescriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard stopDescriptor >= 0 else {
             throw MountFailure("no descriptor for an event (errno \(errno))")
         }
         let work = unsafe Unmanaged.passRetained(
             Work(
-                volume, seconds: Int32(clamping: min(seconds, 1_000_000)),
+                session, seconds: Int32(clamping: min(seconds, 1_000_000)),
                 stopDescriptor: stopDescriptor, log: log))
         var made = pthread_t()
         let failed = unsafe pthread_create(

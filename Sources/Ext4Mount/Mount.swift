@@ -15,7 +15,6 @@ internal import Synchronization
 public final class Mount {
     private let fuse: OpaquePointer
     private let session: Session
-    private let volume: Volume
     private let mountPoint: String
     private let options: MountOptions
     private let log: Log
@@ -35,7 +34,6 @@ public final class Mount {
     ) throws(MountFailure) {
         try Self.checkDirectory(mountPoint)
         session = Session(volume: volume, options: options, log: log)
-        self.volume = volume
         self.options = options
         self.mountPoint = mountPoint
         self.log = log
@@ -79,8 +77,8 @@ public final class Mount {
         // is asked for anew each time: two calls, and a fault a page.
         linux_keep_freed_memory(4 << 20, 1 << 20, 1)
         let clock =
-            volume.isWritable
-            ? try CommitClock(volume, seconds: options.commitInterval, log: log) : nil
+            session.volume.isWritable
+            ? try CommitClock(session, seconds: options.commitInterval, log: log) : nil
         whenReady()
 
         let threads = WorkerThreads(loop, count: Self.threadCount)
@@ -96,7 +94,7 @@ public final class Mount {
         // Closes the connection first, so a user of the mount cannot hold the end up.
         unsafe fuse_session_unmount(fuse)
         do throws(Ext4Error) {
-            try volume.close()
+            try session.volume.close()
         } catch {
             throw MountFailure("not unmounted cleanly: \(error)")
         }
@@ -107,13 +105,15 @@ public final class Mount {
 
     /// Logs how the cache of metadata does. Somebody asked for it: it is logged whatever else is.
     private func report() {
-        let cache = volume.cacheStatistics
+        let (cache, blockSize) = session.gate.pass {
+            (session.volume.cacheStatistics, session.volume.blockSize)
+        }
         let lookups = cache.hits + cache.misses
         let permille = lookups == 0 ? 0 : cache.hits * 1000 / lookups
         let budget = options.cacheBytes ?? OpenOptions().cacheBytes
         log(
             .error,
-            "cache of \(mountPoint): \(cache.blocks * volume.blockSize >> 10) KiB held, budget "
+            "cache of \(mountPoint): \(cache.blocks * blockSize >> 10) KiB held, budget "
                 + "\(budget >> 10) KiB, \(cache.hits) hits, \(cache.misses) misses "
                 + "(\(permille / 10).\(permille % 10) % hits)")
     }

@@ -3,7 +3,7 @@ internal import Ext4
 internal import Ext4Host
 internal import Glibc
 
-// ioctl: flags, projects, generations, free space.
+// ioctl: flags, projects, generations, free space, the size.
 
 extension Session {
     /// Answers an ioctl.
@@ -52,6 +52,9 @@ extension Session {
             answer = []
         case Control.trim:
             answer = try unsafe trim(input, by: Self.credentials(of: request))
+        case Control.resize:
+            try unsafe resize(input, by: Self.credentials(of: request))
+            answer = []
         case Control.setLabel:
             throw volume.isWritable ? .notSupported : .readOnlyVolume
         default:
@@ -118,6 +121,7 @@ private enum Control {
     static let getLabel: UInt32 = 0x8100_9431  // FS_IOC_GETFSLABEL
     static let setLabel: UInt32 = 0x4100_9432  // FS_IOC_SETFSLABEL
     static let trim: UInt32 = 0xc018_5879  // FITRIM
+    static let resize: UInt32 = 0x4008_6610  // EXT4_IOC_RESIZE_FS
 
     /// The flags that user space is shown (`EXT4_FL_USER_VISIBLE`).
     static let visibleFlags: UInt32 = 0x725b_dfff

@@ -12,18 +12,22 @@ internal import Synchronization
 //     Inode 1, the list of bad blocks, is never reached by a name, so 1 is free.
 //  3. Nobody else writes to the volume, so the kernel may keep whatever it is told for ever; what
 //     its own requests change, it knows or asks for again.
-//  4. Every request is answered exactly once; the functions of `Session+….swift` end in a reply
+//  4. A request passes the gate, and so does whoever else looks at the volume: behind a closed one
+//     the volume may become another, which is longer.
+//  5. Every request is answered exactly once; the functions of `Session+….swift` end in a reply
 //     or throw, and `answer` turns what is thrown into a reply.
 
 @safe
-final class Session: Sendable {
+final class Session: @unchecked Sendable {
     /// How long the kernel may keep an entry or attributes, in seconds: for ever. The kernel
     /// clamps it to the largest time that it can state.
     static let forEver = 1e15
 
-    let volume: Volume
+    /// The volume; it is changed only where the gate is closed.
+    var volume: Volume
+    let gate = RequestGate()
     let options: MountOptions
-    private let log: Log
+    let log: Log
     /// What was logged already: a damaged directory that is listed every second fills no disk.
     private let reported = Mutex<Set<Corruption>>([])
 

@@ -69,7 +69,7 @@ final class Worker {
     /// Serves one request.
     func serveOne() -> Bool {
         guard receive() else { return false }
-        process()
+        session.gate.pass { process() }
         return true
     }
 

@@ -17,7 +17,11 @@ import Testing
         let isAlwaysSound: Bool
         /// Whether a file stays one file with all its names, whatever a check has to put right.
         var keepsLinks = false
-        var description: String { "\(options), \(megabytes) to \(goal) MiB" }
+        /// Whether it grows while it is open, with a file that has no name any more.
+        var isOpen = false
+        var description: String {
+            "\(options), \(megabytes) to \(goal) MiB\(isOpen ? ", open" : "")"
+        }
     }
 
     static let kinds = [
@@ -39,6 +43,16 @@ import Testing
         Kind(
             options: "-t ext4 -b 1024 -O ^has_journal,^resize_inode", megabytes: 12, files: 60,
             goal: 40, isAlwaysSound: false),
+        Kind(
+            options: "-t ext4 -b 1024 -J size=4", megabytes: 16, files: 30, goal: 40,
+            isAlwaysSound: true, isOpen: true),
+        // In two steps: what is reserved for descriptors, then meta groups.
+        Kind(
+            options: "-t ext4 -b 1024 -g 1024 -J size=4 -E resize=40000 -O orphan_file",
+            megabytes: 24, files: 30, goal: 60, isAlwaysSound: true, isOpen: true),
+        Kind(
+            options: "-t ext4 -b 1024 -O ^has_journal", megabytes: 12, files: 60, goal: 40,
+            isAlwaysSound: false, isOpen: true),
     ]
 
     /// How many places a resize is cut off at.
@@ -54,7 +68,10 @@ import Testing
         start.put(try Data(contentsOf: URL(fileURLWithPath: volume.path)), at: 0)
         let device = RecordingDevice(start)
         let goal = UInt64(kind.goal << 10)
-        let report = try Resizer.resize(device, to: goal, options: Self.options)
+        let report =
+            try kind.isOpen
+            ? Self.growOpen(device, to: goal)
+            : Resizer.resize(device, to: goal, options: Self.options)
         #expect(report.newBlocks != report.oldBlocks)
         if kind.goal < kind.megabytes { #expect(report.movedBlocks > 0) }
 
@@ -72,6 +89,24 @@ import Testing
                 guard reason == nil else { return }
             }
         }
+    }
+
+    /// Grows a volume that is open, and leaves it so.
+    private static func growOpen(
+        _ device: RecordingDevice, to goal: UInt64
+    ) throws -> ResizeReport {
+        var volume = try Volume.open(device, options: TestVolume.writing)
+        let name = FileName(Array("unnamed".utf8))
+        let file = try volume.create(
+            name, in: volume.root(), NewInode(mode: FileMode(rawValue: 0o100600)))
+        volume.acquire(file)
+        let contents = [UInt8](repeating: 3, count: 50_000)
+        _ = try volume.write(unsafe contents.span.bytes, to: file, at: 0)
+        try volume.unlink(name, in: volume.root())
+        let report = try Resizer.grow(&volume, to: goal, options: options)
+        let same = try volume.inode(file.number)
+        #expect(same.linkCount == 0 && same.size == 50_000)
+        return report
     }
 
     private static var options: ResizeOptions {

@@ -46,6 +46,12 @@ final class InodeShard: Sendable {
         }
     }
 
+    /// Notes the references that `other` has.
+    func takeReferences(from other: InodeShard) {
+        let references = other.state.withLock { $0.references }
+        state.withLock { $0.references = references }
+    }
+
     var keptInodes: [Inode] { state.withLock { Array($0.kept.values) } }
 
     func replace(by inode: Inode) {

@@ -49,6 +49,13 @@ final class InodeTable: Sendable {
         shard(of: inode.number).keep(inode)
     }
 
+    /// Notes who knows which inode, as another table of the same volume has it, and keeps what that
+    /// one keeps.
+    func takeOver(from other: InodeTable) throws(Ext4Error) {
+        for (shard, old) in zip(shards, other.shards) { shard.takeReferences(from: old) }
+        for inode in other.kept { _ = keepWhileReferenced(try self.inode(inode.number)) }
+    }
+
     /// The inodes that are kept only because somebody knows them.
     var kept: [Inode] { shards.flatMap { $0.keptInodes } }
 

@@ -63,7 +63,11 @@ struct BackupCopies {
             var span = bytes.mutableSpan
             var raw = unsafe span.mutableBytes
             raw[Superblock.Layout.group] = UInt16(truncatingIfNeeded: group.rawValue)
+            // What a volume that is open says of its present state is of no use later.
             raw[Superblock.Layout.incompatible] &= ~IncompatibleFeatures.recover.rawValue
+            raw[Superblock.Layout.readOnlyCompatible] &=
+                ~ReadOnlyCompatibleFeatures.orphanPresent.rawValue
+            raw[Superblock.Layout.lastOrphan] = 0
             if superblock.hasMetadataChecksums {
                 raw[Superblock.Layout.checksum] = Superblock.checksum(of: raw.bytes)
             }

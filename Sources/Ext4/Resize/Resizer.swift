@@ -111,32 +111,106 @@ public enum Resizer {
         _ report: inout ResizeReport
     ) throws(ResizeFailure) {
         try checkGoal(goal, old, device)
+        try makeSteps(to: goal, options, &report) { () throws(ResizeFailure) -> UInt64 in
+            let volume = try ResizeFailure.wrap { () throws(Ext4Error) in
+                try openForStep(device, options)
+            }
+            var step: VolumeGrowth
+            do throws(ResizeFailure) {
+                step = try VolumeGrowth(volume, to: goal, options)
+            } catch {
+                try? volume.close()
+                throw error
+            }
+            try ResizeFailure.wrap { () throws(Ext4Error) in try step.run() }
+            return step.blocks
+        } finish: { () throws(ResizeFailure) in
+            try writeBackups(on: device, options)
+        }
+    }
+
+    /// Makes steps until the volume has `goal` blocks, each of which makes it longer and gives its
+    /// blocks then; and finishes if it has become any longer, also when a later step fails.
+    private static func makeSteps(
+        to goal: UInt64, _ options: ResizeOptions, _ report: inout ResizeReport,
+        step: () throws(ResizeFailure) -> UInt64, finish: () throws(ResizeFailure) -> Void
+    ) throws(ResizeFailure) {
         var failure: ResizeFailure?
         do throws(ResizeFailure) {
-            // Every step makes the volume longer.
             while report.newBlocks < goal {
                 if options.isCancelled?() == true {
                     report.isCancelled = true
                     break
                 }
-                let volume = try ResizeFailure.wrap { () throws(Ext4Error) in
-                    try openForStep(device, options)
-                }
-                var step: VolumeGrowth
-                do throws(ResizeFailure) {
-                    step = try VolumeGrowth(volume, to: goal, options)
-                } catch {
-                    try? volume.close()
-                    throw error
-                }
-                try ResizeFailure.wrap { () throws(Ext4Error) in try step.run() }
-                report.newBlocks = step.blocks
+                report.newBlocks = try step()
             }
         } catch {
             failure = error
         }
-        if report.newBlocks != old.blocksCount { try writeBackups(on: device, options) }
+        if report.newBlocks != report.oldBlocks { try finish() }
         if let failure { throw failure }
+    }
+
+    /// Makes a volume larger that is open for writing, and stays so: for a mount.
+    ///
+    /// Nobody else may be using `volume` until this returns. It is another one then, whose inodes are
+    /// to be looked up anew; references (`Volume.acquire(_:)`) count on. The old one is refused to
+    /// writers. Also after a failure `volume` is the one to go on with.
+    ///
+    /// - Throws: `.refused` for a size that is less than it has, or that format, device or journal do
+    ///   not allow, and for a volume with errors; `.volume` for what the device says.
+    public static func grow(
+        _ volume: inout Volume, to blocks: UInt64, options: ResizeOptions = .init()
+    ) throws(ResizeFailure) -> ResizeReport {
+        let old = try presentSuperblock(of: volume)
+        let goal = old.usableBlocks(blocks)
+        var report = ResizeReport(
+            oldBlocks: old.blocksCount, newBlocks: old.blocksCount, blockSize: old.blockSize)
+        guard goal != old.blocksCount else { return report }
+        guard goal > old.blocksCount else {
+            throw .refused(
+                "a mounted volume can only be made larger; unmount it to make it smaller")
+        }
+        try checkGoal(goal, old, volume.device)
+        var growing = volume
+        defer { volume = growing }
+        try makeSteps(to: goal, options, &report) { () throws(ResizeFailure) -> UInt64 in
+            try ResizeFailure.wrap { () throws(Ext4Error) in try growing.sync() }
+            var step = try VolumeGrowth(growing, to: goal, options)
+            growing = try ResizeFailure.wrap { () throws(Ext4Error) in
+                try step.runWhileOpen()
+                return try growing.reopened()
+            }
+            return step.blocks
+        } finish: { () throws(ResizeFailure) in
+            try ResizeFailure.wrap { () throws(Ext4Error) in
+                try BackupCopies(device: growing.device, superblock: growing.superblock).write {
+                    options.tell(.backups, $0, of: $1)
+                }
+            }
+        }
+        return report
+    }
+
+    /// The superblock of a volume that is open, as it is by now, if it may be resized.
+    private static func presentSuperblock(of volume: Volume) throws(ResizeFailure) -> Superblock {
+        let (superblock, room) = try ResizeFailure.wrap {
+            () throws(Ext4Error) -> (Superblock, Int) in
+            let writing = try volume.requireWriting()
+            let bytes = writing.superblock.bytes
+            return (
+                try unsafe Superblock(parsing: bytes.span.bytes, verifiesChecksum: false),
+                writing.journal.largestTransaction
+            )
+        }
+        if superblock.state & Superblock.errorState != 0 || superblock.errorCount > 0 {
+            throw .refused("the volume has errors; unmount it and run ext4 fsck -fy on it first")
+        }
+        guard VolumeGrowth.fits(superblock, credits: room) else {
+            throw .refused(
+                "its journal is too small for it to grow while mounted; unmount it first")
+        }
+        return superblock
     }
 
     /// Opens the volume; without its journal when that is too short for one step.

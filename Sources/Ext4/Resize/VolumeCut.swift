@@ -28,10 +28,7 @@ struct VolumeCut {
         self.volume = volume
         writing = try volume.requireWriting()
         old = volume.superblock
-        let buffer = writing.superblock
-        let bytes = buffer.buffer.withBytes {
-            $0.copy(buffer.byteOffset..<buffer.byteOffset &+ Superblock.byteCount)
-        }
+        let bytes = writing.superblock.bytes
         var goal = goal
         let old = old
         target = try ResizedSuperblock(

@@ -29,10 +29,7 @@ struct VolumeGrowth {
         let (blocks, converts) = try Self.step(
             old, to: goal, credits: writing.journal.largestTransaction)
         self.converts = converts
-        let buffer = writing.superblock
-        let bytes = buffer.buffer.withBytes {
-            $0.copy(buffer.byteOffset..<buffer.byteOffset &+ Superblock.byteCount)
-        }
+        let bytes = writing.superblock.bytes
         target = try ResizeFailure.wrap { () throws(Ext4Error) in
             try ResizedSuperblock(
                 old, bytes: bytes, blocks: blocks, convertsToMetaGroups: converts)
@@ -91,6 +88,14 @@ struct VolumeGrowth {
         let free = try commit()
         try volume.close(
             freeBlocks: free, freeInodes: writing.inodes.freeInodes &+ newInodes)
+    }
+
+    /// Carries the step out on a volume that stays open, though nobody uses it meanwhile. Its log is
+    /// empty then.
+    mutating func runWhileOpen() throws(Ext4Error) {
+        try prepare()
+        _ = try commit()
+        try writing.journal.close()
     }
 
     private var newInodes: UInt64 {

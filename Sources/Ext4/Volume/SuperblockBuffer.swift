@@ -15,6 +15,11 @@ final class SuperblockBuffer: Sendable {
         hasChecksum = reader.superblock.hasMetadataChecksums
     }
 
+    /// The superblock as it is by now.
+    var bytes: [UInt8] {
+        buffer.withBytes { $0.copy(byteOffset..<byteOffset + Superblock.byteCount) }
+    }
+
     /// Changes the superblock through the journal.
     func modify(
         in handle: inout Handle, _ body: (inout MutableRawSpan) -> Void

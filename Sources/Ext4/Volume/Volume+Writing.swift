@@ -19,7 +19,8 @@ extension Volume {
         let reading = try open(faulty(device, options), options: asItLies)
         try reading.checkMultiMountProtection(options)
 
-        let writing = try reading.prepareWriting(options)
+        let writing = try reading.prepareWriting(
+            options, wasValid: reading.superblock.state & Superblock.validState != 0)
         let volume = Volume(reading, recovery: report, writing: writing)
         try volume.markOpen(isMount: options.countsAsMount)
         try volume.freeOrphans()
@@ -46,7 +47,9 @@ extension Volume {
         }
     }
 
-    private func prepareWriting(_ options: OpenOptions) throws(Ext4Error) -> Writing {
+    private func prepareWriting(
+        _ options: OpenOptions, wasValid: Bool
+    ) throws(Ext4Error) -> Writing {
         let journal: Journal
         #if MUTANTS
             let lateDevice = self.device as? LateDevice
@@ -88,7 +91,7 @@ extension Volume {
                 groups, blocks: blocks, journal: journal, limit: options.allocationLimit),
             orphans: Orphans(inodes, file: try orphanFile()),
             superblock: try SuperblockBuffer(reader),
-            errorPolicy: options.errorPolicy ?? policy, options: options)
+            errorPolicy: options.errorPolicy ?? policy, options: options, wasValid: wasValid)
     }
 
     /// The orphan file's blocks; nil on volumes without one.
@@ -144,16 +147,53 @@ extension Volume {
         }
     }
 
+    // MARK: Going on
+
+    /// The same volume as its superblock is by now, for who had it open to go on with: whoever was
+    /// known to have an inode has it still, also one without a name.
+    ///
+    /// Nobody may be using this one, whose log is empty; it is refused to writers from now on.
+    func reopened() throws(Ext4Error) -> Volume {
+        let writing = try requireWriting()
+        do throws(Ext4Error) {
+            let volume = try asItIsNow(writing)
+            writing.journal.end()
+            return volume
+        } catch {
+            // What this one knows of the volume is no longer so.
+            writing.journal.fail(error)
+            throw error
+        }
+    }
+
+    private func asItIsNow(_ writing: Writing) throws(Ext4Error) -> Volume {
+        var asItLies = writing.options
+        asItLies.superblock = .primary
+        let source = try SuperblockSource.find(on: device, options: asItLies)
+        try Self.checkWritable(source.superblock)
+        let reading = Volume(device, source, recovery: recovery, options: asItLies)
+        let volume = Volume(
+            reading, recovery: recovery,
+            writing: try reading.prepareWriting(writing.options, wasValid: writing.wasValid))
+        try volume.loadOrphans()
+        try volume.inodes.takeOver(from: inodes)
+        return volume
+    }
+
     // MARK: Orphans
+
+    private func loadOrphans() throws(Ext4Error) {
+        try requireWriting().orphans.load(
+            head: superblock.lastOrphan, inodeCount: superblock.inodesCount,
+            firstInode: superblock.firstInode)
+    }
 
     /// Frees the inodes that the last user of the volume left without a name, and cuts off those
     /// that it was cutting off.
     private func freeOrphans() throws(Ext4Error) {
         let writing = try requireWriting()
         do throws(Ext4Error) {
-            try writing.orphans.load(
-                head: superblock.lastOrphan, inodeCount: superblock.inodesCount,
-                firstInode: superblock.firstInode)
+            try loadOrphans()
             for number in writing.orphans.inodes {
                 let inode = try inodes.inode(number)
                 reader.log(
@@ -237,7 +277,7 @@ extension Volume {
         try writing.superblock.write(to: device) {
             Superblock.markClosed(
                 &$0, at: writing.clock(),
-                wasValid: superblock.state & Superblock.validState != 0,
+                wasValid: writing.wasValid,
                 has64Bit: superblock.incompatible.contains(.bit64),
                 freeBlocks: writing.blocks.freeBlocks, freeInodes: UInt64(writing.inodes.freeInodes)
             )

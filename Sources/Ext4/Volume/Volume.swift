@@ -49,7 +49,7 @@ public final class Volume: Sendable {
         return Volume(replayed, fresh, recovery: recovery.report, options: options)
     }
 
-    private init(
+    init(
         _ device: any BlockDevice, _ source: SuperblockSource, recovery: RecoveryReport?,
         options: OpenOptions
     ) {

@@ -19,12 +19,17 @@ final class Writing: Sendable {
     let errorPolicy: OpenOptions.ErrorPolicy
     let accessTimes: OpenOptions.AccessTimePolicy
     let inheritsGroup: Bool
+    /// What the volume was opened with.
+    let options: OpenOptions
+    /// Whether the volume was sound when it was opened: closed, it is said to be so again.
+    let wasValid: Bool
     /// Told apart from the volume's other generations of inode numbers.
     private let generations = Atomic<UInt32>(0)
 
     init(
         journal: Journal, blocks: BlockAllocator, inodes: InodeAllocator, orphans: Orphans,
-        superblock: SuperblockBuffer, errorPolicy: OpenOptions.ErrorPolicy, options: OpenOptions
+        superblock: SuperblockBuffer, errorPolicy: OpenOptions.ErrorPolicy, options: OpenOptions,
+        wasValid: Bool
     ) {
         self.journal = journal
         self.blocks = blocks
@@ -33,6 +38,8 @@ final class Writing: Sendable {
         self.superblock = superblock
         windows = ReservationWindows(blocks)
         self.errorPolicy = errorPolicy
+        self.options = options
+        self.wasValid = wasValid
         clock = options.clock
         dataMode = options.dataMode
         accessTimes = options.accessTimes
