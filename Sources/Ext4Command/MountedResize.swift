@@ -64,6 +64,9 @@ struct MountedResize {
                 case EPERM: "only root can make it larger, or who mounted it"
                 case EROFS: "it is mounted read-only"
                 case EBUSY: "it is being resized already"
+                case ENOSPC:
+                    "no space left for an image file to become longer, or its journal is too small "
+                        + "for it to grow while mounted"
                 case EINVAL, EOPNOTSUPP, ENOTTY:
                     "the mount refuses that size, or cannot be resized; "
                         + (mount.isFUSE ? "its log says why" : "dmesg says why")
