@@ -54,7 +54,7 @@ extension MkfsCommand {
                 "\(Quoted(image.bytes)): has \(device.byteCount) bytes,"
                     + " and the volume would have \(size)")
         }
-        adapt(&adapted, to: device, path, size: size)
+        try adapt(&adapted, to: device, path, size: size)
         let isZeroed = clear(device, size, extras)
         let layout = try contents.make(
             on: device, image.bytes, adapted, byteCount: size, isZeroed: isZeroed)

@@ -167,7 +167,7 @@ struct MkfsCommand: ParsableCommand {
                 throw CommandFailure(
                     "\(Quoted(image.bytes)): has \(room) bytes, and the volume would have \(size)")
             }
-            adapt(&options, to: device, path, size: size)
+            try adapt(&options, to: device, path, size: size)
         }
         let layout = try layout(options, byteCount: size)
         if !isDry {
@@ -188,10 +188,15 @@ struct MkfsCommand: ParsableCommand {
     /// What a device calls for: blocks not smaller than its sectors, the chunk of a RAID.
     func adapt(
         _ options: inout FormatOptions, to device: FileDevice, _ path: String, size: UInt64
-    ) {
+    ) throws(CommandFailure) {
         let usual = FormatDefaults(options.kind, options.usage, byteCount: size).blockSize
         if options.blockSize == nil, usual < device.sectorSize {
             options.blockSize = device.sectorSize
+        }
+        if let blockSize = options.blockSize, blockSize < device.sectorSize {
+            throw CommandFailure(
+                "\(Quoted(path.utf8)): blocks of \(blockSize) bytes are smaller than the device's"
+                    + " sectors of \(device.sectorSize)")
         }
         guard let topology = DeviceTopology.of(path: path) else { return }
         let blockSize = UInt64(options.blockSize ?? usual)

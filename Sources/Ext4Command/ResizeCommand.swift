@@ -112,7 +112,11 @@ struct ResizeCommand: ParsableCommand {
         let blocks = try minimum ? work.minimumBlocks() : goal(superblock, device.byteCount)
         if looksOnly {
             let usable = Resizer.usableBlocks(blocks, of: superblock)
-            if usable < superblock.blocksCount { try work.checkFits(usable) }
+            if usable < superblock.blocksCount {
+                try work.checkFits(usable)
+            } else {
+                try work.checkFormat(of: usable, superblock)
+            }
             try output.write(plan(superblock, usable))
             return try output.flush()
         }
@@ -331,6 +335,15 @@ struct ResizeWork {
     func minimumBlocks() throws(CommandFailure) -> UInt64 {
         do throws(ResizeFailure) {
             return try Resizer.minimumBlocks(of: device, options: options)
+        } catch {
+            throw failure(error)
+        }
+    }
+
+    /// Refuses a size that the volume's format does not allow.
+    func checkFormat(of blocks: UInt64, _ superblock: Superblock) throws(CommandFailure) {
+        do throws(ResizeFailure) {
+            try Resizer.checkFormat(of: blocks, superblock)
         } catch {
             throw failure(error)
         }

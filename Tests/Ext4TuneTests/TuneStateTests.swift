@@ -79,7 +79,9 @@ import Testing
             try shell("dumpe2fs -h $1 2>/dev/null", volume.path).split(separator: "\n")
                 .map(String.init).filter {
                     !$0.contains("time:") && !$0.contains("Checksum:")
-                        && !$0.contains("Journal checksum")
+                        // A transaction was made.
+                        && !$0.hasPrefix("Journal checksum") && !$0.hasPrefix("Journal features")
+                        && !$0.hasPrefix("Journal sequence")
                 }
         }
         let before = try header()

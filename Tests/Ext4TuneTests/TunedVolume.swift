@@ -109,10 +109,11 @@ final class TunedVolume {
                 hasChecksums ? Superblock.checksum(of: raw.bytes) : 0
         }
         let new = try unsafe Superblock(parsing: bytes.span.bytes)
-        let crowded = try ChecksumRewrite(device: device, from: old, to: new).run()
+        let rest = try ChecksumRewrite(device: device, from: old, to: new).run()
+        try rest.table.write(to: device, new)
         try unsafe device.write(bytes.span.bytes, at: Superblock.byteOffset)
         try BackupCopies(device: device, superblock: new).write { _, _ in }
-        return crowded
+        return rest.crowded
     }
 
     /// Changes the UUID.

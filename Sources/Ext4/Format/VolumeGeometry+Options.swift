@@ -136,8 +136,11 @@ extension VolumeGeometry {
         _ options: FormatOptions, _ features: FeatureMask
     ) throws(FormatProblem) -> UInt8 {
         guard features.incompatible.contains(.flexBg) else {
-            guard options.flexGroupSize == nil, !options.packsMetadata else {
+            guard options.flexGroupSize == nil else {
                 throw FormatProblem("a size of flexible groups needs the feature flex_bg")
+            }
+            guard !options.packsMetadata else {
+                throw FormatProblem("packed_meta_blocks needs the feature flex_bg")
             }
             return 0
         }

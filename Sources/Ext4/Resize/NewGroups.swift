@@ -46,7 +46,8 @@ struct NewGroups {
             var end = first &+ 1
             while end < groups.count, groups[end].number.rawValue / perFlex == flex { end &+= 1 }
             let table = UInt64(new.inodeTableBlocks)
-            let empty = groups[first..<end]
+            // A copy of these alone: a slice would be one of all groups, each time.
+            let empty = Array(groups[first..<end])
             do throws(Ext4Error) {
                 try place(first..<end, tableBlocks: table)
             } catch {

@@ -227,9 +227,23 @@ public enum Resizer {
         return try Volume.open(device, options: opening)
     }
 
-    /// Refuses sizes that the volume's format does not allow.
+    /// Refuses sizes that the volume's format does not allow, or the device.
     private static func checkGoal(
         _ goal: UInt64, _ old: Superblock, _ device: any BlockDevice
+    ) throws(ResizeFailure) {
+        try checkFormat(of: goal, old)
+        let room = device.byteCount >> UInt64(old.blockSizeLog2)
+        guard goal <= room else {
+            throw .refused("the device has room for \(room) blocks only")
+        }
+    }
+
+    /// Refuses a number of blocks that the format of a volume does not allow, however large its
+    /// device is.
+    ///
+    /// - Throws: `.refused`.
+    public static func checkFormat(
+        of goal: UInt64, _ old: Superblock
     ) throws(ResizeFailure) {
         if !old.incompatible.contains(.bit64), goal > UInt64(UInt32.max) {
             throw .refused(
@@ -246,9 +260,8 @@ public enum Resizer {
                 "it would have more than 4294967295 inodes; "
                     + "\(old.end(ofGroups: most)) blocks is the most with this many in a group")
         }
-        let room = device.byteCount >> UInt64(old.blockSizeLog2)
-        guard goal <= room else {
-            throw .refused("the device has room for \(room) blocks only")
+        guard goal <= UInt64(Int64.max) >> UInt64(old.blockSizeLog2) else {
+            throw .refused("no device is as large as that")
         }
     }
 

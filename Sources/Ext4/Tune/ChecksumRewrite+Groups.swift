@@ -11,7 +11,7 @@ extension ChecksumRewrite {
                 index &* old.descriptorsPerBlock &+ UInt32(truncatingIfNeeded: slot))
             let bytes = unsafe block.span.bytes.extracting(range(ofDescriptor: slot))
             do throws(Ext4Error) {
-                _ = try GroupDescriptor(parsing: bytes, group: group, superblock: old)
+                _ = try GroupDescriptor(parsing: bytes, group: group, superblock: present)
             } catch {
                 let hasNone = !new.hasDescriptorChecksums
                 guard !hasNone || bytes[GroupDescriptor.Layout.checksum] == 0,
@@ -22,11 +22,42 @@ extension ChecksumRewrite {
         return block
     }
 
-    /// All descriptors.
+    /// All descriptors as they are, with the checksums that `other` asks for.
+    func descriptors(under other: Superblock) throws(Ext4Error) -> DescriptorTable {
+        let format = GroupDescriptor.Format(other)
+        var table = DescriptorTable()
+        for index in 0..<old.descriptorBlockCount {
+            var block = try descriptorBlock(index)
+            for slot in 0..<Int(descriptorCount(index)) {
+                var descriptor = unsafe GroupDescriptor(
+                    unchecked: block.span.bytes.extracting(range(ofDescriptor: slot)),
+                    superblock: old)
+                write(&descriptor, slot, ofBlock: index, to: &block, format)
+            }
+            table.append(block, at: old.location(ofDescriptorBlock: index))
+        }
+        return table
+    }
+
+    private func write(
+        _ descriptor: inout GroupDescriptor, _ slot: Int, ofBlock index: UInt32,
+        to block: inout [UInt8], _ format: GroupDescriptor.Format
+    ) {
+        let group = GroupNumber(
+            index &* old.descriptorsPerBlock &+ UInt32(truncatingIfNeeded: slot))
+        var span = block.mutableSpan
+        var raw = unsafe span.mutableBytes
+        var part = raw._mutatingExtracting(range(ofDescriptor: slot))
+        part[GroupDescriptor.Layout.checksum] = 0
+        descriptor.write(to: &part, group: group, format)
+    }
+
+    /// All descriptors as they shall be.
     ///
     /// - Parameter step: told of each group that is done.
-    func rewriteDescriptors(_ step: (GroupNumber) -> Void) throws(Ext4Error) {
+    func newDescriptors(_ step: (GroupNumber) -> Void) throws(Ext4Error) -> DescriptorTable {
         let format = GroupDescriptor.Format(new)
+        var table = DescriptorTable()
         let own = try ownBlocks()
         for index in 0..<old.descriptorBlockCount {
             var block = try descriptorBlock(index)
@@ -43,15 +74,12 @@ extension ChecksumRewrite {
                     descriptor.flags = .inodeZeroed
                     descriptor.unusedInodesCount = 0
                 }
-                var span = block.mutableSpan
-                var raw = unsafe span.mutableBytes
-                var part = raw._mutatingExtracting(range(ofDescriptor: slot))
-                part[GroupDescriptor.Layout.checksum] = 0
-                descriptor.write(to: &part, group: group, format)
+                write(&descriptor, slot, ofBlock: index, to: &block, format)
                 step(group)
             }
-            try write(block, to: old.location(ofDescriptorBlock: index))
+            table.append(block, at: old.location(ofDescriptorBlock: index))
         }
+        return table
     }
 
     // MARK: Bitmaps

@@ -1,21 +1,23 @@
 // Every checksum of a volume anew: under another seed, switched on, or switched off.
 //
-// What stands in a structure's own bytes goes first, group by group: inodes, and what they lead to.
-// The checksums of bitmaps stand in the descriptors, and those come last. Each structure is checked
-// under the old superblock before it is touched; one that is right under the new one is taken as
-// done. So a rewrite that was broken off can be run again.
+// What stands in a structure's own bytes is written, group by group: inodes, and what they lead to.
+// The checksums of bitmaps stand in the descriptors, which are for the caller to write, together with
+// the superblock. Each structure is checked under the old superblock before it is touched; one that is
+// right under the new one was reached by another way before.
 
 /// Brings the checksums of a volume that nobody has open, whose journal is empty and whose
 /// structures are sound, from what one superblock asks for to what another one does.
 ///
 /// The superblocks differ in nothing but the UUID, the seed and the features `metadata_csum`,
-/// `metadata_csum_seed` and `uninit_bg`. Neither they nor any copies are written here.
+/// `metadata_csum_seed` and `uninit_bg`. Neither they nor descriptors nor any copies are written here.
 package struct ChecksumRewrite {
     let device: any BlockDevice
     /// The volume as it is.
     let old: Superblock
     /// The volume as it shall be.
     let new: Superblock
+    /// The volume as its descriptors are by now.
+    let present: Superblock
     /// What checksums start from; nil where there are none.
     let oldSeed: UInt32?
     let newSeed: UInt32?
@@ -33,10 +35,16 @@ package struct ChecksumRewrite {
     private static let tableBytes = 1 << 20
 
     /// Plans a rewrite of the volume on `device`.
-    package init(device: any BlockDevice, from old: Superblock, to new: Superblock) {
+    ///
+    /// - Parameter present: how the descriptors are, where that is not how the rest is.
+    package init(
+        device: any BlockDevice, from old: Superblock, to new: Superblock,
+        present: Superblock? = nil
+    ) {
         self.device = device
         self.old = old
         self.new = new
+        self.present = present ?? old
         oldSeed = old.hasMetadataChecksums ? old.checksumSeed : nil
         newSeed = new.hasMetadataChecksums ? new.checksumSeed : nil
         oldFormat = DirectoryFormat(old)
@@ -48,6 +56,9 @@ package struct ChecksumRewrite {
             verifiesChecksums: false, log: .none)
     }
 
+    /// Whether more than descriptors changes.
+    var changesSeed: Bool { oldSeed != newSeed }
+
     /// Whether any structure but the superblock changes.
     package var changesAnything: Bool {
         let hasGroups = old.readOnlyCompatible.contains(.gdtCsum)
@@ -55,30 +66,37 @@ package struct ChecksumRewrite {
             || (oldSeed == nil && hasGroups && old.uuid != new.uuid)
     }
 
-    /// Writes everything, and flushes the device.
+    /// What is left to do after a rewrite.
+    package struct Rest {
+        /// The blocks of descriptors, to be written with the superblock.
+        package let table: DescriptorTable
+        /// Directories with a block that has no room for a checksum, and has none. They have to be
+        /// written anew, as a repair of the volume does.
+        package let crowded: [InodeNumber]
+    }
+
+    /// Writes everything but descriptors, and flushes the device.
     ///
     /// - Parameter progress: told how far it is, a step a group and stage.
-    /// - Returns: directories with a block that has no room for a checksum, and has none. They have
-    ///   to be written anew, as a repair of the volume does.
     /// - Throws: `.corrupt` for a structure that is not right: the volume needs a check first;
     ///   `.invalidArgument` for superblocks that differ in more than they may; `.io`.
     package func run(
         _ progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }
-    ) throws(Ext4Error) -> [InodeNumber] {
+    ) throws(Ext4Error) -> Rest {
         var rewrite = self
-        try rewrite.rewrite(progress)
-        return rewrite.crowded
+        let table = try rewrite.rewrite(progress)
+        return Rest(table: table, crowded: rewrite.crowded)
     }
 
     private mutating func rewrite(
         _ progress: (_ done: UInt64, _ total: UInt64) -> Void
-    ) throws(Ext4Error) {
+    ) throws(Ext4Error) -> DescriptorTable {
         guard old.blocksCount == new.blocksCount, old.blockSizeLog2 == new.blockSizeLog2,
             old.inodesCount == new.inodesCount, old.inodeSize == new.inodeSize,
             old.groupCount == new.groupCount, old.descriptorSize == new.descriptorSize,
             old.clustersPerGroup == new.clustersPerGroup
         else { throw .invalidArgument }
-        guard changesAnything else { return }
+        guard changesAnything else { return DescriptorTable() }
         let groups = UInt64(old.groupCount)
         let stages: UInt64 = oldSeed == newSeed ? 1 : 2
         var done: UInt64 = 0
@@ -98,11 +116,12 @@ package struct ChecksumRewrite {
             }
             try rewriteMultiMount()
         }
-        try rewriteDescriptors { (group) in
+        let table = try newDescriptors { (group) in
             done &+= 1
             progress(done, groups &* stages)
         }
         try device.flush()
+        return table
     }
 
     // MARK: Places

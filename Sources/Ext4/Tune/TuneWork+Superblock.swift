@@ -91,8 +91,8 @@ extension TuneWork {
         if on.incompatible.contains(.csumSeed) {
             // The seed that all checksums have by now.
             bytes[Layout.checksumSeed] =
-                superblock.hasMetadataChecksums
-                ? superblock.checksumSeed : Self.seed(of: superblock.uuid)
+                original.hasMetadataChecksums
+                ? original.checksumSeed : Self.seed(of: original.uuid)
         } else if off.incompatible.contains(.csumSeed) {
             bytes[Layout.checksumSeed] = 0
         }

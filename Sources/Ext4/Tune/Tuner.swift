@@ -26,9 +26,11 @@ public enum Tuner {
             let found = try SuperblockSource.find(
                 on: device, options: options.openOptions(.readOnly))
             var superblock = found.superblock
-            let unknown = superblock.incompatible.subtracting(.readable)
+            let unknown =
+                superblock.incompatible.subtracting(.readable).names
+                + superblock.readOnlyCompatible.subtracting(.known).names
             guard unknown.isEmpty else {
-                throw .unsupported(UnsupportedFeatures(unknown.names, for: .writing))
+                throw .unsupported(UnsupportedFeatures(unknown, for: .writing))
             }
             if superblock.incompatible.contains(.recover) || superblock.lastOrphan.rawValue != 0
                 || superblock.readOnlyCompatible.contains(.orphanPresent)
@@ -85,15 +87,46 @@ struct TuneWork {
         try planFeatures()
         try checkValues()
         try checkFiles()
-        guard !options.isForced else { return }
-        try checkMultiMount()
-        guard isLarge else { return }
+        if !options.isForced {
+            try checkMultiMount()
+            try checkState()
+        }
+        if rewritesChecksums { try checkChecksums() }
+    }
+
+    /// Refuses to do what takes more than the superblock on a volume that is due for a check. Nor is
+    /// it said to be done: the superblock may have it already, of a change that was cut off.
+    private func checkState() throws(TuneFailure) {
+        let isAsked = (FeatureSwitch.on + FeatureSwitch.off).contains { entry in
+            if case .bit = entry.way { return false }
+            return changes.featuresOn.contains(entry.feature)
+                || changes.featuresOff.contains(entry.feature)
+        }
+        guard isLarge || isAsked else { return }
         if superblock.state & Superblock.errorState != 0 || superblock.errorCount > 0 {
             throw .refused("the volume has errors; run ext4 fsck -fy on it first")
         }
         if superblock.state & Superblock.validState == 0 {
             throw .refused("the volume was not unmounted cleanly; run ext4 fsck -fy on it first")
         }
+    }
+
+    /// Refuses a volume with a structure that has a wrong checksum: it would be met on the way.
+    private func checkChecksums() throws(TuneFailure) {
+        do throws(Ext4Error) {
+            _ = try ChecksumRewrite(
+                device: UnwrittenDevice(device), from: superblock, to: futureSuperblock()
+            ).run { options.progress?($0, $1 &* 2) }
+        } catch {
+            guard case .corrupt(let corruption) = error else { throw .volume(error) }
+            throw .refused("\(corruption); nothing was changed; run ext4 fsck -fy on it first")
+        }
+    }
+
+    /// The superblock as it shall be.
+    private func futureSuperblock() throws(Ext4Error) -> Superblock {
+        let bytes = try SuperblockChange(device: device).bytes(options.clock()) { patch(&$0) }
+        return try unsafe Superblock(parsing: bytes.span.bytes)
     }
 
     /// Refuses a volume that another machine has open, as far as its block can tell.
@@ -123,6 +156,14 @@ struct TuneWork {
         ways.contains { way in
             if case .bit = way { false } else { true }
         } || changesChecksumSeed || changes.hashSeed != nil
+    }
+
+    /// Whether checksums are written anew.
+    private var rewritesChecksums: Bool {
+        changesChecksumSeed
+            || ways.contains { way in
+                if case .checksums = way { true } else { false }
+            }
     }
 
     private mutating func planFeatures() throws(TuneFailure) {
@@ -238,13 +279,17 @@ struct TuneWork {
         if off.compatible.contains(.orphanFile) { try removeOrphanFile() }
         if off.compatible.contains(.hasJournal) { try removeJournal() }
         if on.compatible.contains(.hasJournal) { try addJournal() }
-        let rewrites = ways.contains { way in
-            if case .checksums = way { true } else { false }
-        }
-        if changesChecksumSeed || rewrites { try rewriteChecksums() }
+        let table = rewritesChecksums ? try rewriteChecksums() : DescriptorTable()
         restoresState = original.state & Superblock.validState != 0 && !report.needsRepair
         let work = self
-        try writeSuperblock { work.patch(&$0) }
+        let before = superblock
+        try TuneFailure.wrap { () throws(Ext4Error) in
+            try table.write(to: device, before, options) {
+                work.restoreChecksums(&$0)
+                work.patch(&$0)
+            }
+        }
+        try refresh()
         let written = superblock
         try TuneFailure.wrap { () throws(Ext4Error) in
             try BackupCopies(device: device, superblock: written).write { _, _ in }
@@ -284,18 +329,59 @@ struct TuneWork {
         }
     }
 
-    /// Writes every checksum as the superblock will ask for it.
-    private mutating func rewriteChecksums() throws(TuneFailure) {
+    // MARK: Checksums
+
+    /// Writes every checksum as the superblock will ask for it, but for those of descriptors.
+    ///
+    /// - Returns: the descriptors, to be written with the superblock.
+    private mutating func rewriteChecksums() throws(TuneFailure) -> DescriptorTable {
+        let old = superblock
         let work = self
-        let left = try TuneFailure.wrap { () throws(Ext4Error) -> [InodeNumber] in
-            let bytes = try SuperblockChange(device: work.device).bytes(work.options.clock()) {
-                work.patch(&$0)
+        let new = try TuneFailure.wrap { () throws(Ext4Error) in try work.futureSuperblock() }
+        if old.hasMetadataChecksums { try suspendChecksums(before: new) }
+        let present = superblock
+        let rest = try TuneFailure.wrap { () throws(Ext4Error) in
+            try ChecksumRewrite(device: device, from: old, to: new, present: present).run {
+                options.progress?($0 &+ $1, $1 &* 2)
             }
-            let future = try unsafe Superblock(parsing: bytes.span.bytes)
-            return try ChecksumRewrite(
-                device: work.device, from: work.superblock, to: future
-            ).run { work.options.progress?($0, $1) }
         }
-        if !left.isEmpty { report.needsRepair = true }
+        if !rest.crowded.isEmpty { report.needsRepair = true }
+        return rest.table
+    }
+
+    /// Takes `metadata_csum` from the volume until all checksums are written anew: cut off meanwhile,
+    /// it has two kinds of them, and a check that asked for them would clear what it does not know.
+    /// Descriptors go on to be believed (`uninit_bg`).
+    private mutating func suspendChecksums(before new: Superblock) throws(TuneFailure) {
+        let work = self
+        let rewrite = ChecksumRewrite(device: device, from: superblock, to: new)
+        guard rewrite.changesSeed else { return }
+        try TuneFailure.wrap { () throws(Ext4Error) in
+            let bytes = try SuperblockChange(device: work.device).bytes(work.options.clock()) {
+                Self.suspendChecksums(&$0)
+            }
+            let suspended = try unsafe Superblock(parsing: bytes.span.bytes)
+            try rewrite.descriptors(under: suspended).write(
+                to: work.device, work.superblock, work.options, Self.suspendChecksums)
+        }
+        try refresh()
+    }
+
+    private static func suspendChecksums(_ bytes: inout MutableRawSpan) {
+        typealias Layout = Superblock.Layout
+        bytes[Layout.readOnlyCompatible] &= ~ReadOnlyCompatibleFeatures.metadataCsum.rawValue
+        bytes[Layout.readOnlyCompatible] |= ReadOnlyCompatibleFeatures.gdtCsum.rawValue
+        bytes[Layout.incompatible] &= ~IncompatibleFeatures.csumSeed.rawValue
+    }
+
+    /// Gives back what `suspendChecksums` took.
+    private func restoreChecksums(_ bytes: inout MutableRawSpan) {
+        typealias Layout = Superblock.Layout
+        let kinds: ReadOnlyCompatibleFeatures = [.metadataCsum, .gdtCsum]
+        bytes[Layout.readOnlyCompatible] =
+            bytes[Layout.readOnlyCompatible] & ~kinds.rawValue
+            | original.readOnlyCompatible.intersection(kinds).rawValue
+        bytes[Layout.incompatible] |=
+            original.incompatible.intersection(.csumSeed).rawValue
     }
 }

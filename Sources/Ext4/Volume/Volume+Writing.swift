@@ -11,8 +11,11 @@ extension Volume {
         asItLies.access = .readOnly
         asItLies.superblock = .primary
         asItLies.journal = .ignore
-        // Refused before anything is written, the replay included.
-        try checkWritable(try openBeforeReplay(device, asItLies).superblock)
+        // Refused before anything is written, the replay included. Nor is it told of a journal that
+        // is replayed next.
+        var beforeReplay = asItLies
+        beforeReplay.log = .none
+        try checkWritable(try openBeforeReplay(device, beforeReplay).superblock)
         let report = try replayJournal(on: device, options: options)
         let source = try SuperblockSource.find(on: device, options: asItLies)
         try checkWritable(source.superblock)

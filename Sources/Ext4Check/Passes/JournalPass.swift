@@ -272,6 +272,17 @@ struct JournalPass {
                         parsing: unsafe bytes.span.bytes, at: block, of: number,
                         checksumSeed: volume.hasChecksums ? seed : nil,
                         inodeCount: superblock.inodesCount)
+                    // As e2fsck has it: a block without entries is nothing but zeros and its tail.
+                    let tail = bytes.count - OrphanFileBlock.Tail.size
+                    let stored =
+                        unsafe bytes.span.bytes[OrphanFileBlock.Tail.checksum.at(tail)]
+                    if !volume.hasChecksums, stored != 0 {
+                        throw .corrupt(
+                            .orphanFile, at: .init(inode: number, block: block),
+                            .field(
+                                "ob_checksum", value: UInt64(stored),
+                                rule: "0 on a volume without checksums"))
+                    }
                     for inode in contents.inodes {
                         hasEntries = true
                         state.report(
