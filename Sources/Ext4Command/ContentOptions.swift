@@ -112,16 +112,8 @@ struct ContentOptions: ParsableArguments {
         _ path: [UInt8], _ format: FormatOptions, byteCount: UInt64?, replaces: Bool
     ) throws -> VolumeLayout {
         let size = try size(byteCount)
-        let limit: UInt64 = 1 << 43
-        var length = limit
-        if case .fixed(let count) = size { length = count }
         Interruption.watch()
-        let image: NewImage
-        do throws(SystemFailure) {
-            image = try NewImage(path: path, byteCount: length)
-        } catch {
-            throw CommandFailure("\(error)")
-        }
+        let image = try emptyImage(path, size)
         let (layout, end) = try fill(image.device, path, format, size, isZeroed: true)
         do throws(SystemFailure) {
             try image.commit(byteCount: byteCount ?? end, replaces: replaces)
@@ -129,6 +121,24 @@ struct ContentOptions: ParsableArguments {
             throw CommandFailure("\(error)")
         }
         return layout
+    }
+
+    /// A file with room for an image of that size; with `auto`, for as much as the file system lets a
+    /// file have.
+    private func emptyImage(_ path: [UInt8], _ size: ImageBuilder.Size) throws -> NewImage {
+        // A limit of the process is told as an error, too.
+        _ = Glibc.signal(SIGXFSZ, SIG_IGN)
+        var lengths: [UInt64] = (30...43).reversed().map { 1 << $0 }
+        if case .fixed(let count) = size { lengths = [count] }
+        var failure = SystemFailure("create", path, errno: EFBIG)
+        for length in lengths where failure.errno == EFBIG {
+            do throws(SystemFailure) {
+                return try NewImage(path: path, byteCount: length)
+            } catch {
+                failure = error
+            }
+        }
+        throw CommandFailure("\(failure)")
     }
 
     /// Makes the volume on a device that is there.

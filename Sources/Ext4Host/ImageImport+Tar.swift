@@ -88,7 +88,8 @@ extension ImageImport {
             }
             return nil
         }
-        new.attributes = accepted(header.attributes, of: new.mode.type, header.path)
+        new.attributes = accepted(
+            permitted(header.attributes, new.mode), of: new.mode.type, header.path)
         let described = new
         guard let name = path.names.last else {
             guard described.mode.type == .directory else { return nil }

@@ -348,7 +348,8 @@ extension ImageImport {
         if found.count > 1 {
             found.sort { $0.name.bytes.lexicographicallyPrecedes($1.name.bytes) }
         }
-        new.attributes = accepted(found, of: new.mode.type, path())
+        new.attributes = accepted(
+            permitted(found, new.mode), of: new.mode.type, path())
         return new
     }
 }

@@ -139,6 +139,12 @@ public final class ImageImport {
         return kept
     }
 
+    /// Attributes of a node with that mode in the image: where permissions are changed, an access list
+    /// follows, as it does for `chmod`.
+    func permitted(_ attributes: [ExtendedAttribute], _ mode: FileMode) -> [ExtendedAttribute] {
+        options.permissions == nil ? attributes : AccessControlList.changing(attributes, to: mode)
+    }
+
     /// Mode and owner as they are wanted in the image.
     func described(mode: UInt16, userID: UInt32, groupID: UInt32) -> NewImageNode {
         var mode = mode

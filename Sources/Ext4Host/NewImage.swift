@@ -11,6 +11,8 @@ public final class NewImage {
     /// What the volume is made on. It reads as zeros.
     public let device: FileDevice
     private let path: [UInt8]
+    /// The directory that it will be in.
+    private let directory: [UInt8]
     private let descriptor: Int32
     /// The name that the file has for the time being.
     private var temporary: [UInt8]?
@@ -19,19 +21,17 @@ public final class NewImage {
     public init(path: [UInt8], byteCount: UInt64) throws(SystemFailure) {
         self.path = path
         let slash = path.lastIndex(of: UInt8(ascii: "/"))
-        let directory = slash.map { $0 == 0 ? [UInt8(ascii: "/")] : Array(path[..<$0]) } ?? [0x2E]
+        directory = slash.map { $0 == 0 ? [UInt8(ascii: "/")] : Array(path[..<$0]) } ?? [0x2E]
         let name = slash.map { Array(path[($0 + 1)...]) } ?? path
         guard let length = off_t(exactly: byteCount), let folder = CPath(directory),
             CPath(path) != nil, !name.isEmpty
         else { throw SystemFailure("create", path, errno: EINVAL) }
         var opened = unsafe linux_open_unnamed(folder.bytes, 0o666)
         if opened < 0, [EOPNOTSUPP, EISDIR, ENOENT, EINVAL].contains(errno) {
-            let other = directory + Array("/.".utf8) + name + Array(".\(getpid())".utf8)
-            guard let place = CPath(other) else {
-                throw SystemFailure("create", path, errno: EINVAL)
+            temporary = Self.take(in: directory) { place in
+                opened = unsafe open(place.bytes, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+                return opened >= 0
             }
-            opened = unsafe open(place.bytes, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-            if opened >= 0 { temporary = other }
         }
         guard opened >= 0 else { throw SystemFailure("create", path, errno: errno) }
         descriptor = opened
@@ -70,19 +70,34 @@ public final class NewImage {
             try name(path)
             return
         }
-        let other = temporary ?? path + Array(".\(getpid())".utf8)
         if temporary == nil {
-            if let place = CPath(other) { unsafe unlink(place.bytes) }
-            try name(other)
-            temporary = other
+            temporary = Self.take(in: directory) { place in
+                unsafe linux_name_file(descriptor, place.bytes) == 0
+            }
         }
-        guard let from = CPath(other), let to = CPath(path) else { return }
+        guard let temporary else { throw SystemFailure("create", path, errno: errno) }
+        guard let from = CPath(temporary), let to = CPath(path) else { return }
         let isFree = unsafe replaces || access(to.bytes, F_OK) != 0
         guard isFree else { throw SystemFailure("create", path, errno: EEXIST) }
         guard unsafe rename(from.bytes, to.bytes) == 0 else {
             throw SystemFailure("create", path, errno: errno)
         }
-        temporary = nil
+        self.temporary = nil
+    }
+
+    /// Gives a file a name for the time being: one that nobody has in `directory`, and that is short
+    /// however long the image's own is.
+    ///
+    /// - Parameter name: gives the file that name, unless somebody has it (`EEXIST`).
+    /// - Returns: the path, or nil when `name` fails in another way.
+    private static func take(in directory: [UInt8], _ name: (CPath) -> Bool) -> [UInt8]? {
+        for number in 0..<100 {
+            let path = directory + Array("/.ext4-\(getpid())-\(number)".utf8)
+            guard let place = CPath(path) else { return nil }
+            if name(place) { return path }
+            guard errno == EEXIST else { return nil }
+        }
+        return nil
     }
 
     /// Who may read the file that makes place may read the new one, and nobody else.

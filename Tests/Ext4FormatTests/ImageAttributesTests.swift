@@ -212,6 +212,34 @@ import Testing
         #expect(parent.mode.permissions == 0o755)
     }
 
+    /// `chmod` changes the mask of a list, and what the owner and others may do.
+    @Test(arguments: kinds)
+    func accessListsFollowPermissions(_ kind: ImageKind) throws {
+        let image = try TestImage(kind)
+        func list(_ owner: UInt16, _ mask: UInt16, _ other: UInt16) -> AccessControlList {
+            AccessControlList([
+                .init(.userObject, .init(rawValue: owner)), .init(.user(1234), [.read, .write]),
+                .init(.groupObject, [.read]), .init(.mask, .init(rawValue: mask)),
+                .init(.other, .init(rawValue: other)),
+            ])
+        }
+        var new = NewImageNode.file(0o666)
+        new.attributes = [
+            ExtendedAttribute(
+                name: "system.posix_acl_access", value: list(6, 6, 4).attributeValue)
+        ]
+        let changed = try image.builder.add("changed", in: .root, new)
+        try image.builder.add("same", in: .root, new)
+        try image.builder.change(changed, userID: 5, groupID: 6, permissions: 0o4640)
+        let volume = try image.finish()
+        let inode = try volume.inode(atPath: "/changed")
+        #expect(try volume.accessControlList(.access, of: inode) == list(6, 4, 0))
+        #expect(inode.mode.permissions == 0o4640)
+        let other = try volume.inode(atPath: "/same")
+        #expect(try volume.accessControlList(.access, of: other) == list(6, 6, 4))
+        #expect(other.mode.permissions == 0o664)
+    }
+
     /// Attributes that come when contents stand in the inode already.
     @Test func attributesComeLaterThanContents() throws {
         let image = try TestImage(.inline)

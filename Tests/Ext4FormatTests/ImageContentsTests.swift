@@ -109,6 +109,37 @@ import Testing
         #expect(hole.blocks512 == 0)
     }
 
+    /// Holes that begin and end anywhere: at the border of a block and in its middle, in one block or
+    /// over several.
+    @Test(arguments: kinds)
+    func holesBeginAndEndAnywhere(_ kind: ImageKind) throws {
+        let image = try TestImage(kind)
+        var expected: ShownTree = [:]
+        var state: UInt64 = 11
+        func random(_ limit: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % limit
+        }
+        for number in 0..<60 {
+            let name = FileName("\(number)")
+            _ = try image.builder.openFile(
+                name, in: .root, .file(), size: 40_000, hasHoles: true)
+            var bytes: [UInt8] = []
+            for _ in 0...random(6) {
+                let hole = [0, 10, 512, 904, 1024, 3000, 4096, 9000][random(8)]
+                let data = [10, 512, 1000, 1024, 4096, 5000][random(6)]
+                bytes += [UInt8](repeating: 0, count: hole)
+                try image.builder.skip(to: UInt64(bytes.count))
+                let contents = pattern(data, seed: number)
+                try write(contents, image)
+                bytes += contents
+            }
+            try image.builder.closeFile(size: UInt64(bytes.count) + 3000)
+            expected[name] = .file(bytes + [UInt8](repeating: 0, count: 3000))
+        }
+        expectSame(try image.finish().shownTree(), expected)
+    }
+
     /// A part that was reserved lies in one piece, whatever is written in between.
     @Test func whatWasReservedLiesTogether() throws {
         let image = try TestImage(.small)

@@ -98,6 +98,66 @@ struct MkfsArgumentTests {
         #expect(try Tool.ext4("cat", image, "/file").text == "secret\n")
     }
 
+    /// The name that an image has until it is complete is nobody else's, however long its own is.
+    @Test func otherFilesStay() throws {
+        let tree = scratch.path("tree")
+        try Tool.shell("mkdir \"$1\"; echo contents > \"$1/file\"", tree)
+        let long = scratch.path(String(repeating: "n", count: 255))
+        for path in [image, long, image, long] {
+            #expect(try mkfs("-F", "--from", tree, path).status == 0)
+        }
+        // As in a container, in which each process has a low number.
+        try Tool.shell(
+            """
+            for i in $(seq 1 40); do echo precious > "$1.$i"; done
+            unshare -pf --mount-proc "$2" mkfs -q -F --from "$3" "$1"
+            for i in $(seq 1 40); do [ "$(cat "$1.$i")" = precious ]; rm "$1.$i"; done
+            """, image, Tool.commandPath, tree)
+        let left = try FileManager.default.contentsOfDirectory(atPath: scratch.root)
+        #expect(left.count == 3, "\(left)")
+    }
+
+    /// A process that may not write large files, and file systems that have none.
+    @Test func filesMayBeShort() throws {
+        let tree = scratch.path("tree")
+        try Tool.shell(
+            """
+            mkdir "$1"; echo contents > "$1/file"
+            # In units of 1 KiB, or of 512 bytes.
+            ulimit -f 4000000
+            "$2" mkfs -q --from "$1" "$3"
+            """, tree, Tool.commandPath, image)
+        #expect(try Tool.run("e2fsck", ["-fn", image]).status == 0)
+    }
+
+    @Test func permissionsOfListsChange() throws {
+        let tree = scratch.path("tree")
+        try Tool.shell(
+            """
+            mkdir "$1"; echo contents > "$1/file"; setfacl -m u:7:rw,g:8:rwx "$1/file"
+            """, tree)
+        #expect(try mkfs("--from", tree, "--chmod", "u=rwX,go=", image).status == 0)
+        let words = try Tool.check("debugfs", ["-R", "stat /file", image]).text
+        // Somebody could execute it: X leaves that to its owner.
+        #expect(words.contains("Mode:  0700"), "\(words)")
+        let list = try Tool.check(
+            "debugfs", ["-R", "ea_get /file system.posix_acl_access -x", image]
+        ).text
+        #expect(!list.isEmpty)
+        let shown = try Tool.ext4("xattr", "list", image, "/file").text
+        #expect(shown.contains("posix_acl_access"), "\(shown)")
+    }
+
+    @Test(.enabled(if: isRoot, "loop devices need root"))
+    func blocksAreNotSmallerThanSectors() throws {
+        try Tool.shell("truncate -s 64M \"$1\"", image)
+        let device = try Tool.check("losetup", ["-f", "--show", "-b", "4096", image]).text
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        defer { _ = try? Tool.shell("losetup -d \"$1\"", device) }
+        try expectRefused(["-b", "1024", device], "sectors of 4096")
+        #expect(try mkfs(device).status == 0)
+    }
+
     @Test(.enabled(if: isRoot, "loop devices need root"))
     func devicesThatAreTooSmallAreRefused() throws {
         let tree = scratch.path("tree")

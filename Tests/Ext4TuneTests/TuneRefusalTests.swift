@@ -20,6 +20,65 @@ import Testing
         #expect(try volume.complaint() == nil)
     }
 
+    /// Nothing is written on the way to what is wrong: `refusal` compares every byte.
+    @Test(arguments: ["bitmap", "inode", "directory"])
+    func wrongChecksumsAreFoundBefore(damaged: String) throws {
+        let volume = try TunedVolume.filled("-t ext4 -b 1024", names: 60)
+        try shell(
+            """
+            image=$1
+            case $2 in
+                bitmap)
+                    block=$(dumpe2fs $image 2>/dev/null |
+                        sed -n 's/.*Block bitmap at \\([0-9]*\\).*/\\1/p' | head -1)
+                    offset=600 ;;
+                inode)
+                    set -- $(debugfs -R 'imap /some' $image 2>/dev/null |
+                        sed -n 's/.*block \\([0-9]*\\).*offset 0x\\(.*\\)/\\1 0x\\2/p')
+                    block=$1
+                    offset=$(($2 + 8)) ;;
+                directory)
+                    block=$(debugfs -R 'blocks /some' $image 2>/dev/null | cut -d ' ' -f 1)
+                    offset=30 ;;
+            esac
+            printf '\\125' |
+                dd of=$image bs=1 seek=$((block * 1024 + offset)) conv=notrunc 2>/dev/null
+            """, volume.path, damaged)
+        for isUUID in [true, false] {
+            let words = try volume.refusal { changes in
+                if isUUID {
+                    changes.uuid = [UInt8](1...16)
+                } else {
+                    changes.featuresOff = FeatureMask([], [], [.metadataCsum])
+                }
+            }
+            #expect(words.contains("nothing was changed"), "\(words)")
+        }
+    }
+
+    /// A change that was cut off is not said to be done when it is asked for again.
+    @Test func whatWasCutOffIsNotDone() throws {
+        for feature in [FeatureMask([.dirIndex]), FeatureMask([.hasJournal])] {
+            let volume = try TunedVolume.filled("-t ext4 -b 1024", names: 60)
+            var changes = TuneChanges()
+            changes.featuresOff = feature
+            do {
+                let device = FailingDevice(try volume.open(), writes: 4)
+                _ = try? Tuner.tune(device, changes, options: TunedVolume.tuneOptions)
+            }
+            // The journal may have to be replayed before that is known.
+            #expect {
+                try volume.tuneOnly { $0 = changes }
+            } throws: { "\($0)".contains("not unmounted cleanly") }
+        }
+    }
+
+    @Test func unknownFeaturesAreLeftAlone() throws {
+        let volume = try TunedVolume("-t ext4", megabytes: 16)
+        try shell("debugfs -w -R 'ssv feature_ro_compat 0x8046b' $1", volume.path)
+        #expect(try volume.refusal { $0.label = [65] }.contains("unsupported feature"))
+    }
+
     @Test func aJournalThatIsThereHasItsSize() throws {
         let volume = try TunedVolume("-t ext4", megabytes: 16)
         let words = try volume.refusal { changes in

@@ -13,6 +13,8 @@ struct ImageAttributes {
         let valueBlocks: UInt64
         /// The permissions that an access list gives, if there is one that the mode follows.
         let permissions: UInt16?
+        /// The set as it was given, of one with such a list.
+        let given: [ExtendedAttribute]
         /// How many values have inodes of their own.
         var valueCount: UInt64 {
             UInt64(inInode.valueInodes.count &+ inBlock.valueInodes.count)
@@ -68,12 +70,21 @@ struct ImageAttributes {
         }
         var index: Int32 = -1
         if !items.isEmpty || permissions != nil {
-            let placed = try place(items, permissions)
+            let placed = try place(items, permissions, permissions == nil ? [] : attributes)
             index = Int32(truncatingIfNeeded: sets.count)
             sets.append(placed)
         }
         known[key] = index
         return index
+    }
+
+    /// The index of the set that a node with `set` has after `chmod`: the access list follows.
+    mutating func index(of set: Int32, changedTo mode: FileMode) throws(Ext4Error) -> Int32 {
+        guard set >= 0 else { return set }
+        let given = sets[Int(set)].given
+        guard !given.isEmpty else { return set }
+        return try index(
+            of: AccessControlList.changing(given, to: mode), for: mode.type)
     }
 
     private static func key(_ attributes: [ExtendedAttribute], _ type: FileType) -> [UInt8] {
@@ -120,7 +131,8 @@ struct ImageAttributes {
 
     /// Finds a place for each: the largest first, which leaves the least room over.
     private mutating func place(
-        _ items: [(name: AttributeName, value: [UInt8])], _ permissions: UInt16?
+        _ items: [(name: AttributeName, value: [UInt8])], _ permissions: UInt16?,
+        _ given: [ExtendedAttribute]
     ) throws(Ext4Error) -> Placed {
         let hasInodes = superblock.incompatible.contains(.eaInode)
         var stored = StoredAttributes(
@@ -148,7 +160,7 @@ struct ImageAttributes {
         }
         return Placed(
             inInode: stored.inInode, inBlock: stored.inBlock, valueBlocks: valueBlocks,
-            permissions: permissions)
+            permissions: permissions, given: given)
     }
 
     private mutating func value(_ bytes: [UInt8]) -> Int {

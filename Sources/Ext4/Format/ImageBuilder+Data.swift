@@ -319,6 +319,8 @@ extension ImageBuilder {
     /// Where the next byte stands on the device, and how many follow it there.
     private func place(in file: inout OpenFile) -> (offset: UInt64, count: UInt64)? {
         let block = LogicalBlock(file.position >> blockSizeLog2)
+        // The last run may have grown since it was found to be too short.
+        if file.current > 0, file.current == file.runs.count { file.current -= 1 }
         while file.current < file.runs.count, file.runs[file.current].end <= block {
             file.current += 1
         }

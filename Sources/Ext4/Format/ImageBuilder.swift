@@ -371,20 +371,6 @@ public final class ImageBuilder {
         tree[node] = described
     }
 
-    /// Changes the owner, and with `permissions` the mode, and leaves all else.
-    ///
-    /// - Throws: `.notFound`.
-    public func change(
-        _ node: ImageNode, userID: UInt32, groupID: UInt32, permissions: UInt16? = nil
-    ) throws(Ext4Error) {
-        guard tree.contains(node) else { throw .notFound }
-        tree[node].userID = userID
-        tree[node].groupID = groupID
-        if let permissions, tree[node].type != .symlink {
-            tree[node].mode = tree[node].mode & 0o170000 | permissions & 0o7777
-        }
-    }
-
     /// Whether an inode of that type has room for these attributes, together.
     ///
     /// - Throws: why not: `.attributeTooLarge`, `.attributeNameTooLong`; `.notSupported` for what
