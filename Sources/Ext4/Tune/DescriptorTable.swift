@@ -33,7 +33,9 @@ package struct DescriptorTable {
         typealias Layout = Superblock.Layout
         let change = SuperblockChange(device: device)
         let now = options.clock()
-        if let journal = try journal(of: old, on: device, options) {
+        if isEmpty {
+            try change.write(now, body)
+        } else if let journal = try journal(of: old, on: device, options) {
             // As long as this bit stands, whoever comes next replays what the log has.
             let recover = IncompatibleFeatures.recover.rawValue
             try change.write(now) { $0[Layout.incompatible] |= recover }
