@@ -259,7 +259,7 @@ struct ContentOptions: ParsableArguments {
 
     /// The container image at `DIR` or `DIR:NAME`.
     private func container(_ path: [UInt8]) throws(ImageImport.Failure) -> ContainerImage {
-        var chosen = ContainerImage.Platform.host
+        var chosen: ContainerImage.Platform?
         if let platform {
             guard let parsed = ContainerImage.Platform(platform) else {
                 throw ImageImport.Failure("--platform is such as linux/arm64, not \(platform)")

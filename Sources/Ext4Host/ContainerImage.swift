@@ -52,6 +52,12 @@ public struct ContainerImage: Sendable {
             variant = parts.count > 2 ? String(parts[2]) : nil
         }
 
+        /// Whether what is for `other` is for this one, too.
+        func includes(_ other: Platform) -> Bool {
+            system == other.system && architecture == other.architecture
+                && (variant == nil || other.variant == nil || variant == other.variant)
+        }
+
         /// As it is written.
         public var description: String {
             "\(system)/\(architecture)" + (variant.map { "/\($0)" } ?? "")
@@ -80,9 +86,10 @@ public struct ContainerImage: Sendable {
     /// - Parameters:
     ///   - reference: the name of the image (`org.opencontainers.image.ref.name`) or its digest; nil
     ///     where there is only one.
-    ///   - platform: which one is taken of an image that is there for several.
+    ///   - platform: which one the image must be for; with nil, of one that is there for several the
+    ///     one for `Platform.host`.
     public init(
-        directory: [UInt8], reference: String? = nil, platform: Platform = .host
+        directory: [UInt8], reference: String? = nil, platform: Platform? = nil
     ) throws(Problem) {
         self.directory = directory
         let layout = try Self.json(directory + Array("/oci-layout".utf8))
@@ -91,11 +98,14 @@ public struct ContainerImage: Sendable {
         }
         let index = try Self.json(directory + Array("/index.json".utf8))
         var manifest = try Self.choose(
-            index, reference: reference, platform: nil, directory: directory)
+            Self.named(reference, in: index, directory), platform, directory)
         var level = 0
         while true {
             let value = try Self.json(manifest, in: directory)
             if let layers = value["layers"]?.array {
+                if let platform, let config = value["config"] {
+                    try Self.check(Self.blob(config, directory), is: platform, directory)
+                }
                 self.layers = try layers.map { (layer) throws(Problem) in
                     try Self.blob(layer, directory)
                 }
@@ -106,7 +116,7 @@ public struct ContainerImage: Sendable {
                 throw Problem("\(Quoted(directory)): the manifest \(manifest.digest) has no layers")
             }
             manifest = try Self.choose(
-                value, reference: nil, platform: platform, directory: directory)
+                value["manifests"]?.array ?? [], platform, directory)
         }
         for layer in layers {
             guard layer.mediaType.contains(".tar") || layer.mediaType.isEmpty,
@@ -153,57 +163,79 @@ public struct ContainerImage: Sendable {
             digest: String(parts[1]), size: size, mediaType: value["mediaType"]?.string ?? "")
     }
 
-    /// The image of a list that is meant.
-    private static func choose(
-        _ index: JSONValue, reference: String?, platform: Platform?, directory: [UInt8]
-    ) throws(Problem) -> Blob {
+    /// The images of a list that are meant: those with that name or digest, or without one all of
+    /// them, when they are one image for several platforms.
+    private static func named(
+        _ reference: String?, in index: JSONValue, _ directory: [UInt8]
+    ) throws(Problem) -> [JSONValue] {
         let manifests = index["manifests"]?.array ?? []
-        guard !manifests.isEmpty else {
-            throw Problem("\(Quoted(directory)): it lists no image")
-        }
         func name(_ manifest: JSONValue) -> String? {
             manifest["annotations"]?["org.opencontainers.image.ref.name"]?.string
         }
-        if let reference {
-            for manifest in manifests
-            where name(manifest) == reference || manifest["digest"]?.string == reference {
-                return try blob(manifest, directory)
-            }
-            let names = manifests.compactMap(name).map { "\(Quoted($0.utf8))" }
-            throw Problem(
-                "\(Quoted(directory)): there is no image \(Quoted(reference.utf8)); there is "
-                    + (names.isEmpty ? "none with a name" : names.joined(separator: ", ")))
-        }
-        if manifests.count == 1 { return try blob(manifests[0], directory) }
-        guard let platform else {
-            let names = manifests.compactMap { name($0) ?? $0["digest"]?.string }
-            // One image for several platforms may also be listed without a list of its own.
-            let isOne = Set(manifests.map { name($0) }).count == 1
-            guard isOne, manifests.allSatisfy({ $0["platform"] != nil }) else {
+        guard let reference else {
+            // Without a list of its own an image for several platforms may stand here, too.
+            let isOne = Set(manifests.map { name($0) }).count <= 1
+            guard manifests.count <= 1 || isOne && manifests.allSatisfy({ $0["platform"] != nil })
+            else {
+                let names = manifests.compactMap { name($0) ?? $0["digest"]?.string }
                 throw Problem(
                     "\(Quoted(directory)): there are several images; name one: "
                         + names.map { "\(Quoted($0.utf8))" }.joined(separator: ", "))
             }
-            return try choose(
-                index, reference: nil, platform: .host, directory: directory)
+            return manifests
         }
-        var platforms: [String] = []
-        for manifest in manifests {
-            guard let system = manifest["platform"]?["os"]?.string,
-                let architecture = manifest["platform"]?["architecture"]?.string
-            else { continue }
-            let variant = manifest["platform"]?["variant"]?.string
-            let found = Platform(system: system, architecture: architecture, variant: variant)
-            platforms.append(found.description)
-            if system == platform.system, architecture == platform.architecture,
-                platform.variant == nil || platform.variant == variant
-            {
-                return try blob(manifest, directory)
-            }
+        let found = manifests.filter {
+            name($0) == reference || $0["digest"]?.string == reference
         }
+        guard found.isEmpty else { return found }
+        let names = manifests.compactMap(name).map { "\(Quoted($0.utf8))" }
         throw Problem(
-            "\(Quoted(directory)): the image is not there for \(platform); it is for "
-                + platforms.map { "\(Quoted($0.utf8))" }.joined(separator: ", "))
+            "\(Quoted(directory)): there is no image \(Quoted(reference.utf8)); there is "
+                + (names.isEmpty ? "none with a name" : names.joined(separator: ", ")))
+    }
+
+    /// The platform that a descriptor, or a configuration, says.
+    private static func platform(_ value: JSONValue?) -> Platform? {
+        guard let system = value?["os"]?.string, let architecture = value?["architecture"]?.string
+        else { return nil }
+        return Platform(
+            system: system, architecture: architecture, variant: value?["variant"]?.string)
+    }
+
+    /// The one of some descriptors that is for a platform.
+    private static func choose(
+        _ manifests: [JSONValue], _ platform: Platform?, _ directory: [UInt8]
+    ) throws(Problem) -> Blob {
+        guard let first = manifests.first else {
+            throw Problem("\(Quoted(directory)): it lists no image")
+        }
+        let found = manifests.map { Self.platform($0["platform"]) }
+        // Nobody asked for one, or it is not told here: the image itself may tell.
+        let isOne = Set(manifests.map { $0["digest"]?.string }).count == 1
+        if isOne, platform == nil || found[0] == nil { return try blob(first, directory) }
+        let wanted = platform ?? .host
+        for (manifest, stated) in zip(manifests, found) {
+            if let stated, wanted.includes(stated) { return try blob(manifest, directory) }
+        }
+        let stated = found.compactMap { $0.map { "\(Quoted($0.description.utf8))" } }
+        throw Problem(
+            "\(Quoted(directory)): "
+                + (stated.isEmpty
+                    ? "several images have that name, and nothing tells them apart; name one by "
+                        + "its digest"
+                    : "the image is not there for \(wanted); it is for "
+                        + stated.joined(separator: ", ")))
+    }
+
+    /// Refuses an image whose configuration says that it is for another platform.
+    private static func check(
+        _ config: Blob, is platform: Platform, _ directory: [UInt8]
+    ) throws(Problem) {
+        guard let stated = Self.platform(try json(config, in: directory)),
+            !platform.includes(stated)
+        else { return }
+        throw Problem(
+            "\(Quoted(directory)): the image is not there for \(platform); it is for \(stated)")
     }
 
     // MARK: Files

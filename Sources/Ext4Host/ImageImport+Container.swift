@@ -100,19 +100,24 @@ extension ImageImport {
         return (entries ?? []).map { Named(name: $0.name, directory: directory, node: $0.node) }
     }
 
+    /// Whether a name is of a layer below, and not of this one: a hard link of this layer may lead to
+    /// what is of one below.
+    private func isLower(_ named: Named, _ layer: Layer) -> Bool {
+        !builder.isNode(named.node, addedSince: layer.nodeCount)
+            && !layer.links.contains(LinkName(directory: named.directory, name: named.name))
+    }
+
     /// Takes names away, with what is below them, as far as the layers below have them. Directories
     /// stay that this layer has too, or has something in.
     private func remove(
         _ names: [Named], _ layer: Layer, _ shown: [UInt8]
     ) throws(Failure) {
         // Each behind the one that it is in.
-        var below = names.filter { !builder.isNode($0.node, addedSince: layer.nodeCount) }
+        var below = names.filter { isLower($0, layer) }
         var next = 0
         while next < below.count {
             if builder.type(of: below[next].node) == .directory {
-                below += try entries(of: below[next].node, shown).filter {
-                    !builder.isNode($0.node, addedSince: layer.nodeCount)
-                }
+                below += try entries(of: below[next].node, shown).filter { isLower($0, layer) }
             }
             next += 1
         }

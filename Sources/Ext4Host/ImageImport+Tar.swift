@@ -17,6 +17,14 @@ extension ImageImport {
         var nodeCount = 0
         /// Directories that were there before and that this layer names too.
         var touched: Set<ImageNode> = []
+        /// Names of this layer that lead to what was there before: hard links.
+        var links: Set<LinkName> = []
+    }
+
+    /// A name in a directory.
+    struct LinkName: Hashable {
+        let directory: ImageNode
+        let name: FileName
     }
 
     /// Takes over what is in a tar archive, which may be compressed.
@@ -50,7 +58,7 @@ extension ImageImport {
                 ? Failure(error.description) : Failure("\(Quoted(path)): \(error.description)")
         }
         for link in pending {
-            guard try addLink(link.path, to: link.target) else {
+            guard try addLink(link.path, to: link.target, &layer) else {
                 problem(
                     link.path,
                     "it is a hard link to \(Quoted(link.target)), which is not in the archive")
@@ -75,6 +83,10 @@ extension ImageImport {
             return nil
         }
         if layer != nil, try removeByName(path, header.path, &layer) { return nil }
+        guard header.isOwnerKnown || (options.userID != nil && options.groupID != nil) else {
+            problem(header.path, "its owner or group is a number that no volume can have")
+            return nil
+        }
         var new = described(
             mode: header.mode, userID: header.userID, groupID: header.groupID)
         new.modificationTime = header.modificationTime
@@ -83,7 +95,7 @@ extension ImageImport {
         new.target = header.target
         new.device = header.device
         if let target = header.link {
-            if try !addLink(header.path, to: target) {
+            if try !addLink(header.path, to: target, &layer) {
                 pending.append(PendingLink(path: header.path, target: target))
             }
             return nil
@@ -143,7 +155,9 @@ extension ImageImport {
     /// Makes a hard link.
     ///
     /// - Returns: false when there is nothing at `target`.
-    private func addLink(_ path: [UInt8], to target: [UInt8]) throws(Failure) -> Bool {
+    private func addLink(
+        _ path: [UInt8], to target: [UInt8], _ layer: inout Layer?
+    ) throws(Failure) -> Bool {
         let (from, to): (ImagePath, ImagePath)
         do throws(ImagePath.Problem) {
             (from, to) = (try ImagePath(path), try ImagePath(target))
@@ -162,8 +176,12 @@ extension ImageImport {
         guard let directory = try directory(from.names.dropLast(), makes: true, path) else {
             return true
         }
-        _ = try attempt(path) { () throws(Ext4Error) in
+        let isMade = try attempt(path) { () throws(Ext4Error) -> Bool in
             try builder.addLink(FileName(name), in: directory, to: node)
+            return true
+        }
+        if isMade == true {
+            layer?.links.insert(LinkName(directory: directory, name: FileName(name)))
         }
         return true
     }

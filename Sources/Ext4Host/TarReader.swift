@@ -24,6 +24,8 @@ internal import Glibc
         var mode: UInt16 = 0
         var userID: UInt32 = 0
         var groupID: UInt32 = 0
+        /// Whether owner and group are numbers that a volume can have.
+        var isOwnerKnown = true
         var size: UInt64 = 0
         var modificationTime: Timestamp?
         var accessTime: Timestamp?
@@ -50,7 +52,7 @@ internal import Glibc
         unsafe self.archive = archive
         try check(unsafe archive_read_support_filter_all(archive))
         try check(unsafe archive_read_support_format_tar(archive))
-        // An archive without any entry is one.
+        // So that it is known for what it is.
         try check(unsafe archive_read_support_format_empty(archive))
         try check(unsafe archive_read_open_fd(archive, descriptor, Self.blockSize))
     }
@@ -62,7 +64,13 @@ internal import Glibc
         let previous = unsafe linux_locale_bytes()
         defer { unsafe linux_locale_restore(previous) }
         let result = unsafe archive_read_next_header(archive, &entry)
-        if result == ARCHIVE_EOF { return nil }
+        if result == ARCHIVE_EOF {
+            // Not one byte: whoever was to write it has failed.
+            guard unsafe archive_format(archive) != ARCHIVE_FORMAT_EMPTY else {
+                throw Failure(description: "it is empty, and no archive")
+            }
+            return nil
+        }
         // A warning is about a name that is more than ASCII, which is there all the same.
         guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry = unsafe entry else {
             throw failure()
@@ -96,8 +104,11 @@ internal import Glibc
         var header = Header()
         header.path = unsafe bytes(archive_entry_pathname(entry))
         header.mode = UInt16(truncatingIfNeeded: unsafe archive_entry_mode(entry))
-        header.userID = UInt32(clamping: unsafe archive_entry_uid(entry))
-        header.groupID = UInt32(clamping: unsafe archive_entry_gid(entry))
+        let user = UInt32(exactly: unsafe archive_entry_uid(entry))
+        let group = UInt32(exactly: unsafe archive_entry_gid(entry))
+        header.userID = user ?? 0
+        header.groupID = group ?? 0
+        header.isOwnerKnown = user != nil && group != nil
         header.size = UInt64(max(unsafe archive_entry_size(entry), 0))
         if unsafe archive_entry_mtime_is_set(entry) != 0 {
             header.modificationTime = unsafe time(

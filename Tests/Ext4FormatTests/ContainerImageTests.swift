@@ -45,7 +45,7 @@ import Testing
         }
 
         func open(
-            _ reference: String? = nil, _ platform: ContainerImage.Platform = .host
+            _ reference: String? = nil, _ platform: ContainerImage.Platform? = nil
         ) throws -> ContainerImage {
             try ContainerImage(
                 directory: scratch.bytes(ofPath: "oci"), reference: reference, platform: platform)
@@ -167,6 +167,22 @@ import Testing
         #expect(files == ["a/b/new": [11], "c/d/new": [12], "e": [13]])
     }
 
+    /// A hard link is of its layer, also where what it leads to is of one below.
+    @Test(arguments: ["d/.wh..wh..opq", ".wh.d", "d/.wh.new"])
+    func linksOfALayerStay(_ whiteout: String) throws {
+        let below = tar {
+            $0.add("base", contents: [1])
+            $0.add("d/old", contents: [2])
+        }
+        let above = tar {
+            $0.add("d/new", "1", link: "base")
+            $0.add(whiteout)
+        }
+        let expected = ["base": [1], "d/new": [1]] as [String: [UInt8]]
+        let old = whiteout == "d/.wh.new" ? ["d/old": [2]] as [String: [UInt8]] : [:]
+        #expect(try files([below, above], TestImage()) == expected.merging(old) { $1 })
+    }
+
     /// Of what a later layer replaces or removes, nothing is written.
     @Test func nothingIsWrittenInVain() throws {
         let below = tar {
@@ -243,6 +259,26 @@ import Testing
             }
             #expect("\(try #require(problem))".contains(words), "\(String(describing: problem))")
         }
+        // However it is listed: flat, under one name, alone, alone in a list of its own.
+        func plain(_ index: [String]) throws -> String {
+            try layout.add(
+                Array("{\"manifests\":[\(index.joined(separator: ","))]}".utf8), "index.v1+json")
+        }
+        let named = list.map { $0.replacing(",\"platform\"", with: "\(name),\"platform\"") }
+        for (index, reference) in [(list, nil), (named, "app:1.0"), (named, nil)] {
+            try layout.finish(index)
+            #expect(try layout.open(reference, arm).layers.count == 2)
+            #expect(try layout.open(reference, intel).layers.count == 1)
+        }
+        for index in [[list[0]], [try plain([list[0]])]] {
+            try layout.finish(index)
+            #expect(try layout.open(nil, intel).layers.count == 1)
+            #expect(try layout.open().layers.count == 1)
+            #expect(throws: ContainerImage.Problem.self) { try layout.open(nil, arm) }
+        }
+        let twins = [layer("one"), layer("two")].map { try? layout.manifest([$0], name) }
+        try layout.finish(twins.compactMap { $0 })
+        #expect(throws: ContainerImage.Problem.self) { try layout.open("app:1.0") }
         for text in ["linux", "", "/", "linux/", "a/b/c/d"] {
             #expect(ContainerImage.Platform(text) == nil, "\(text)")
         }

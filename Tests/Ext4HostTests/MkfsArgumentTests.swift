@@ -117,6 +117,26 @@ struct MkfsArgumentTests {
         #expect(left.count == 3, "\(left)")
     }
 
+    /// What no volume can have is not made into something else, and nothing is no archive.
+    @Test func archivesThatAreNone() throws {
+        let tree = scratch.path("tree")
+        let archive = scratch.path("a.tar")
+        try Tool.shell(
+            """
+            mkdir "$1"; echo contents > "$1/file"
+            tar --format=pax --pax-option=uid:=4294967301 -C "$1" -cf "$2" .
+            """, tree, archive)
+        let result = try mkfs("--from", archive, image)
+        #expect(result.status == 1)
+        #expect(result.errors.contains("owner or group"), "\(result.errors)")
+        #expect(try mkfs("--owner", "1:2", "--from", archive, image).status == 0)
+        let empty = try scratch.file("empty.tar", [])
+        try expectRefused(["-F", "--from", empty, image], "no archive")
+        // Two blocks of zeros are one without entries.
+        let blank = try scratch.file("blank.tar", [UInt8](repeating: 0, count: 1024))
+        #expect(try mkfs("-F", "--from", blank, image).status == 0)
+    }
+
     /// A process that may not write large files, and file systems that have none.
     @Test func filesMayBeShort() throws {
         let tree = scratch.path("tree")
