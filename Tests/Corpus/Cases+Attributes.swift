@@ -130,10 +130,6 @@ extension CaseList {
     }
 
     mutating func addInlineData() {
-        add("inline/size", on: "inline") { try $0.inode("/hello") { $0[IN.sizeLow] = 5000 } }
-        add("inline/size-of-long", on: "inline") {
-            try $0.inode("/medium") { $0[IN.sizeLow] += 60 }
-        }
         add("inline/no-attribute", on: "inline") {
             try $0.inode("/hello") { record in
                 record.fill(inlineAttributes(record)..<record.bytes.count)

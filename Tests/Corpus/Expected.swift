@@ -391,8 +391,6 @@ enum Expected {
         inline/flag-missing inode.size
         inline/no-attribute inline.data
         inline/no-attribute-of-long inline.data
-        inline/size inline.size
-        inline/size-of-long inline.size
         inode/attribute-block-high inode.attributeBlock
         inode/attribute-block-high@ext2 inode.attributeBlock
         inode/attribute-block-outside inode.attributeBlock
